@@ -1,0 +1,157 @@
+package pool
+
+import (
+	"slices"
+	"time"
+)
+
+// Key is an upstream key as an operator made it. What its traffic shows is Health, which is kept apart.
+// Values are immutable once committed; a change is a new value with a new revision.
+type Key struct {
+	ID       KeyID
+	Provider ProviderID // never changes: the secret is bound to this provider's origin
+	Secret   Secret
+	Display  string
+	Label    string
+	Models   []string // globs; empty: all
+	Weight   int      // 1 to 100
+	Priority int      // 0 to 100, lower first
+	Regions  []string // empty: all
+
+	CreateTime time.Time
+	ExpireTime time.Time // zero: never
+
+	Disabled      bool      // by an operator
+	DisabledUntil time.Time // zero: until enabled
+	Note          string
+
+	Revision   uint64 // of the last change
+	Generation uint64 // rises with a new secret and with an operator's enable; starts at 1
+}
+
+// Disable answers the key as an operator takes it out of use. A zero until means: until enabled.
+func (k Key) Disable(until time.Time, note string) Key {
+	k.Disabled, k.DisabledUntil, k.Note = true, until, note
+	return k
+}
+
+// Enable answers the key as an operator puts it back. The new generation voids everything held against the old one.
+func (k Key) Enable() Key {
+	k.Disabled, k.DisabledUntil = false, time.Time{}
+	k.Generation++
+	return k
+}
+
+// DisabledAt says whether an operator's disable is in force.
+func (k Key) DisabledAt(now time.Time) bool {
+	return k.Disabled && (k.DisabledUntil.IsZero() || now.Before(k.DisabledUntil))
+}
+
+// ExpiredAt says whether the key's life is over.
+func (k Key) ExpiredAt(now time.Time) bool {
+	return !k.ExpireTime.IsZero() && !now.Before(k.ExpireTime)
+}
+
+// FitsRegion says whether nodes of the region may hold the key.
+func (k Key) FitsRegion(region string) bool {
+	return len(k.Regions) == 0 || slices.Contains(k.Regions, region)
+}
+
+// Token is a client token. Only the digest of the token is known.
+type Token struct {
+	ID         TokenID
+	Hash       [32]byte // SHA-256 of the whole token
+	Display    string
+	Name       string
+	Provider   ProviderID // empty: all
+	Models     []string   // globs; empty: all
+	CreateTime time.Time
+	ExpireTime time.Time // zero: never
+	Revision   uint64
+}
+
+// ExpiredAt says whether the token's life is over.
+func (t Token) ExpiredAt(now time.Time) bool {
+	return !t.ExpireTime.IsZero() && !now.Before(t.ExpireTime)
+}
+
+// Provider is an upstream.
+type Provider struct {
+	ID                    ProviderID
+	DisplayName           string
+	BaseURL               string // scheme, host, optional port and path; nothing else
+	Dialect               string // ollama, openrouter or openai
+	Enabled               bool
+	AllowPrivateAddresses bool
+	Headers               map[string]string
+	MaxTries              int           // 1 to 10
+	Strikes               int           // failures in a row that put a key out
+	EjectFor              time.Duration // for how long
+	ConnectTimeout        time.Duration
+	FirstByteTimeout      time.Duration
+	IdleTimeout           time.Duration
+	CreateTime            time.Time
+	Revision              uint64
+}
+
+// The defaults that users of the former system know: three tries, three failures in a row, one hour.
+const (
+	DefaultMaxTries         = 3
+	DefaultStrikes          = 3
+	DefaultEjectFor         = time.Hour
+	DefaultConnectTimeout   = 10 * time.Second
+	DefaultFirstByteTimeout = 300 * time.Second
+	DefaultIdleTimeout      = 300 * time.Second
+)
+
+// WithDefaults fills the fields that are zero.
+func (p Provider) WithDefaults() Provider {
+	p.DisplayName = or(p.DisplayName, string(p.ID))
+	p.Dialect = or(p.Dialect, "openai")
+	p.MaxTries = or(p.MaxTries, DefaultMaxTries)
+	p.Strikes = or(p.Strikes, DefaultStrikes)
+	p.EjectFor = or(p.EjectFor, DefaultEjectFor)
+	p.ConnectTimeout = or(p.ConnectTimeout, DefaultConnectTimeout)
+	p.FirstByteTimeout = or(p.FirstByteTimeout, DefaultFirstByteTimeout)
+	p.IdleTimeout = or(p.IdleTimeout, DefaultIdleTimeout)
+	return p
+}
+
+func or[T comparable](v, otherwise T) T {
+	var zero T
+	if v == zero {
+		return otherwise
+	}
+	return v
+}
+
+// BuiltinProviders are there from the start.
+func BuiltinProviders() []Provider {
+	return []Provider{
+		Provider{ID: "ollama", DisplayName: "Ollama", BaseURL: "https://ollama.com", Dialect: "ollama", Enabled: true}.WithDefaults(),
+		Provider{ID: "openrouter", DisplayName: "OpenRouter", BaseURL: "https://openrouter.ai/api", Dialect: "openrouter", Enabled: true}.WithDefaults(),
+	}
+}
+
+// NodeRecord is a data plane as it is remembered over restarts.
+type NodeRecord struct {
+	ID                NodeID
+	Region            string
+	Epoch             uint64 // rises with each new process of the node
+	InstanceID        []byte // the process that has the epoch
+	CertificateSerial []byte // of its newest certificate
+	JoinTime          time.Time
+	LeaveTime         time.Time // zero: it did not leave in order and may hold keys
+}
+
+// Change is one committed change of the configuration. Exactly one of the pointers or Removed ids is set.
+type Change struct {
+	Revision        uint64
+	Key             *Key
+	Token           *Token
+	Provider        *Provider
+	Node            *NodeRecord
+	RemovedKey      KeyID
+	RemovedToken    TokenID
+	RemovedProvider ProviderID
+}

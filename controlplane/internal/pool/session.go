@@ -1,0 +1,220 @@
+package pool
+
+import "time"
+
+// node is a data plane: what is remembered of it, its session if it has one, and until when it may go on serving.
+type node struct {
+	record     NodeRecord
+	session    *Session // nil: none
+	leaseUntil time.Time
+	lastSeen   time.Time
+	zone       string
+	version    string
+	status     NodeStatus
+	rejections []string
+}
+
+// NodeStatus is what a node says of itself in a heartbeat.
+type NodeStatus struct {
+	InFlight          int
+	RequestsPerSecond float64
+}
+
+// Hello is how a node opens a session.
+type Hello struct {
+	Node    NodeID
+	Zone    string
+	Version string
+	Epoch   uint64 // given by the store to this process of the node
+}
+
+// Session is one node's connection: what it has still to hear. Whoever made it by Attach drains it with Next whenever Wake
+// fires, and ends it with Detach. Its fields are guarded by the pool's mutex.
+type Session struct {
+	pool   *Pool
+	node   *node
+	epoch  uint64
+	since  time.Time
+	fenced chan struct{}
+	woken  chan struct{} // capacity 1
+
+	// What the node has not heard, by id; the latest state is looked up when it is sent.
+	health    map[KeyID]struct{}
+	removed   map[KeyID]struct{}
+	tokens    map[TokenID]struct{}
+	providers map[ProviderID]struct{}
+	keys      map[KeyID]struct{}
+
+	complete  bool // the node has been told that it holds everything
+	synced    bool // the node has confirmed that
+	deltaSeq  uint64
+	deltaAck  uint64
+	healthSeq uint64 // of the last health update sent
+	healthAck uint64
+	bulk      []uint64 // deltas full of keys that are not confirmed
+	marks     []mark   // what to wait for until the node has confirmed everything urgent
+	confirmed uint64   // the pool's urgent count that the node has confirmed
+}
+
+// mark says: when these messages are confirmed, everything up to this urgent count is.
+type mark struct{ urgent, delta, health uint64 }
+
+const (
+	keysPerDelta   = 200  // about 32 KiB
+	healthPerChunk = 1000 // keys in one health update
+	bulkWindow     = 2    // unconfirmed deltas full of keys
+)
+
+func (p *Pool) putNodeLocked(r NodeRecord) {
+	n := p.nodes[r.ID]
+	if n == nil {
+		n = &node{}
+		if r.Epoch > 0 { // it may be serving under a lease of an earlier life of this control plane
+			n.leaseUntil = p.cfg.Start.Add(p.cfg.leaseTTL())
+		}
+		p.nodes[r.ID] = n
+	}
+	n.record = r
+}
+
+// LiveLease says whether the node has a session or may still hold a lease: its name is then taken.
+func (p *Pool) LiveLease(now time.Time, id NodeID) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := p.nodes[id]
+	return n != nil && n.record.LeaveTime.IsZero() && (n.session != nil || now.Before(n.leaseUntil))
+}
+
+// Attach opens a session for a node that the store knows, and fences an older one of the same node. The node is to hear
+// everything it may hold. It answers nil for an unknown node and for an epoch that has been overtaken.
+func (p *Pool) Attach(now time.Time, h Hello) *Session {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := p.nodes[h.Node]
+	if n == nil || h.Epoch < n.record.Epoch {
+		return nil
+	}
+	if n.session != nil {
+		p.detachLocked(n.session)
+	}
+	s := &Session{
+		pool: p, node: n, epoch: h.Epoch, since: now,
+		fenced: make(chan struct{}), woken: make(chan struct{}, 1),
+		health: map[KeyID]struct{}{}, removed: map[KeyID]struct{}{}, tokens: map[TokenID]struct{}{},
+		providers: map[ProviderID]struct{}{}, keys: map[KeyID]struct{}{},
+	}
+	for id, k := range p.keys {
+		if s.mayHold(k.key, now) {
+			s.keys[id] = struct{}{}
+		}
+	}
+	for id := range p.tokens {
+		s.tokens[id] = struct{}{}
+	}
+	for id := range p.providers {
+		s.providers[id] = struct{}{}
+	}
+	for id, k := range p.out {
+		if s.mayHold(k.key, now) {
+			s.health[id] = struct{}{}
+		}
+	}
+	n.session, n.zone, n.version, n.lastSeen, n.rejections = s, h.Zone, h.Version, now, nil
+	n.leaseUntil = now.Add(p.cfg.leaseTTL())
+	p.urgent++
+	s.wake()
+	p.progressLocked()
+	return s
+}
+
+// Renew answers a heartbeat: the life of the lease from now on. Zero: the session is fenced.
+func (p *Pool) Renew(now time.Time, s *Session, status NodeStatus) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s.node.session != s {
+		return 0
+	}
+	s.node.lastSeen, s.node.status = now, status
+	s.node.leaseUntil = now.Add(p.cfg.leaseTTL())
+	return p.cfg.leaseTTL()
+}
+
+// Detach ends a session. The lease goes on until it runs out, unless the node left in order.
+func (p *Pool) Detach(s *Session, left bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s.node.session != s {
+		return
+	}
+	if left {
+		s.node.leaseUntil = time.Time{}
+	}
+	p.detachLocked(s)
+}
+
+func (p *Pool) detachLocked(s *Session) {
+	s.node.session = nil
+	close(s.fenced)
+	for _, k := range p.out {
+		if k.probe.node == s.node.record.ID {
+			k.probe = probe{} // the next tick asks another node
+		}
+	}
+	p.progressLocked()
+}
+
+// Fenced is closed when the session is over: a newer process of the node has come, or Detach was called.
+func (s *Session) Fenced() <-chan struct{} { return s.fenced }
+
+// Wake fires when Next may have something.
+func (s *Session) Wake() <-chan struct{} { return s.woken }
+
+// Epoch is the node's epoch in this session.
+func (s *Session) Epoch() uint64 { return s.epoch }
+
+func (s *Session) wake() {
+	select {
+	case s.woken <- struct{}{}:
+	default: // a wake-up is pending already
+	}
+}
+
+// mayHold says whether the node is one of the key's holders: every node of a fitting region is. A zero now asks about the
+// region only.
+func (s *Session) mayHold(k Key, now time.Time) bool {
+	return k.FitsRegion(s.node.record.Region) && (now.IsZero() || !k.ExpiredAt(now))
+}
+
+func (s *Session) removeKey(id KeyID) {
+	delete(s.keys, id)
+	delete(s.health, id)
+	s.removed[id] = struct{}{}
+	s.wake()
+}
+
+// Ack takes what the node has applied.
+func (s *Session) Ack(now time.Time, deltaSeq, healthSeq uint64, rejected []string) {
+	p := s.pool
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s.node.session != s {
+		return
+	}
+	s.node.lastSeen = now
+	s.deltaAck, s.healthAck = max(s.deltaAck, min(deltaSeq, s.deltaSeq)), max(s.healthAck, min(healthSeq, s.healthSeq))
+	if s.node.rejections = append(s.node.rejections, rejected...); len(s.node.rejections) > 20 {
+		s.node.rejections = s.node.rejections[len(s.node.rejections)-20:]
+	}
+	for len(s.bulk) > 0 && s.bulk[0] <= s.deltaAck {
+		s.bulk = s.bulk[1:]
+		s.wake()
+	}
+	for len(s.marks) > 0 && s.marks[0].delta <= s.deltaAck && s.marks[0].health <= s.healthAck {
+		s.confirmed = s.marks[0].urgent
+		s.marks = s.marks[1:]
+	}
+	if s.complete && s.deltaAck == s.deltaSeq {
+		s.synced = true
+	}
+	p.progressLocked()
+}

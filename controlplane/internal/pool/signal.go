@@ -1,0 +1,216 @@
+package pool
+
+import "time"
+
+// Signal is one fact about a key that a node met, in its traffic or by a probe.
+type Signal struct {
+	Key        KeyID
+	Generation uint64
+	Reason     Reason
+	RetryAfter time.Duration // what the upstream said; 0: nothing
+	Count      int           // times in a row since the node's last signal; 0 counts as 1
+	Probe      bool          // the answer to a probe that the node was asked for
+}
+
+// How long things last when the upstream does not say.
+const (
+	firstRateWait  = 5 * time.Second  // doubling
+	maxRateWait    = 10 * time.Minute // per rate limit
+	firstQuotaWait = time.Hour        // doubling
+	firstAuthWait  = time.Hour        // doubling
+	maxWait        = 24 * time.Hour   // of the doubling ones
+	longestWait    = 35 * 24 * time.Hour
+	retryProbe     = 30 * time.Second // after a probe that taught nothing
+)
+
+// Signal judges what a node met. It answers nothing: what follows reaches the nodes through their sessions.
+func (p *Pool) Signal(now time.Time, from NodeID, s Signal) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	k := p.keys[s.Key]
+	if k == nil || s.Generation != k.key.Generation {
+		return
+	}
+	if s.Probe {
+		p.probedLocked(now, from, k, s)
+		return
+	}
+	switch {
+	case s.Reason == Recovered:
+		p.recoveredLocked(now, k)
+	case s.Reason.soft():
+		p.strikeLocked(now, k, s)
+	case s.Reason == AuthRejected && (k.health.Usable() || k.health.Phase == Cooling):
+		p.setLocked(now, k, Health{Phase: Suspect, Reason: AuthRejected, Until: now, Ejections: k.health.Ejections})
+		p.askLocked(now, k, from)
+	case s.Reason == RateLimited || s.Reason == QuotaExhausted:
+		p.coolLocked(now, k, s)
+	}
+}
+
+// recoveredLocked ends a row of failures. A success that was under way when the key was put out does not bring it back.
+func (p *Pool) recoveredLocked(now time.Time, k *keyState) {
+	if !k.health.Usable() || (k.health.Strikes == 0 && k.health.Ejections == 0) {
+		return
+	}
+	p.setLocked(now, k, Health{Phase: Healthy})
+}
+
+// strikeLocked counts a failure by the key's own fault.
+func (p *Pool) strikeLocked(now time.Time, k *keyState, s Signal) {
+	pr := p.providers[k.key.Provider]
+	if !k.health.Usable() || pr == nil || pr.blamed {
+		return
+	}
+	h := k.health
+	h.Phase, h.Reason, h.Strikes = Watched, s.Reason, h.Strikes+max(s.Count, 1)
+	p.setLocked(now, k, h)
+	p.ejectLocked(now, k, pr)
+}
+
+// ejectLocked puts a key out whose strikes are full, if there is proof that it is the key and not the provider: other keys
+// serve, and not too many are out already.
+func (p *Pool) ejectLocked(now time.Time, k *keyState, pr *providerState) {
+	if k.health.Phase != Watched || k.health.Strikes < pr.provider.Strikes {
+		return
+	}
+	if pr.blamed || !pr.window.othersServe(now, k.key.ID) || (pr.softOut+1)*2 > pr.keys {
+		return
+	}
+	h := k.health
+	h.Phase, h.Until, h.Ejections = AutoOff, now.Add(pr.provider.EjectFor), h.Ejections+1
+	p.setLocked(now, k, h)
+}
+
+// coolLocked waits for a limit or quota to pass. A key that is out for a worse reason stays out for it.
+func (p *Pool) coolLocked(now time.Time, k *keyState, s Signal) {
+	h := k.health
+	if h.Phase == Suspect || h.Phase == AutoOff {
+		return
+	}
+	wait := s.RetryAfter
+	ejections := h.Ejections
+	if wait <= 0 {
+		if h.Phase == Cooling { // the same storm, told by another node
+			return
+		}
+		wait = p.backoff(s.Reason, ejections)
+		ejections++
+	}
+	until := now.Add(min(wait, longestWait))
+	if h.Phase == Cooling && !until.After(h.Until) {
+		return
+	}
+	p.setLocked(now, k, Health{Phase: Cooling, Reason: s.Reason, Until: until, Strikes: h.Strikes, Ejections: ejections})
+}
+
+// backoff answers how long to wait the n-th time in a row when the upstream does not say.
+func (p *Pool) backoff(r Reason, n int) time.Duration {
+	n = min(n, 20)
+	switch r {
+	case RateLimited:
+		return time.Duration(float64(min(firstRateWait<<n, maxRateWait)) * p.cfg.jitter())
+	case QuotaExhausted:
+		return min(firstQuotaWait<<n, maxWait)
+	default:
+		return min(firstAuthWait<<n, maxWait)
+	}
+}
+
+// probedLocked takes the answer of a probe. One that comes from a node that was not asked, or too late, is dropped: another
+// node may have been asked since.
+func (p *Pool) probedLocked(now time.Time, from NodeID, k *keyState, s Signal) {
+	if k.probe.node != from {
+		return
+	}
+	k.probe = probe{}
+	h := k.health
+	switch s.Reason {
+	case Recovered:
+		p.setLocked(now, k, Health{Phase: Healthy})
+	case AuthRejected:
+		p.setLocked(now, k, Health{
+			Phase: AutoOff, Reason: AuthRejected, Until: now.Add(p.backoff(AuthRejected, h.Ejections)),
+			Ejections: h.Ejections + 1,
+		})
+	case RateLimited, QuotaExhausted: // the upstream knows the key: it is good, only not now
+		k.health.Phase = Healthy
+		p.coolLocked(now, k, s)
+	default:
+		h.Until = now.Add(retryProbe)
+		if s.Reason.soft() && h.Reason.soft() {
+			h.Until, h.Ejections = now.Add(p.ejectFor(k.key.Provider)), h.Ejections+1
+		}
+		p.setLocked(now, k, h)
+	}
+}
+
+func (p *Pool) ejectFor(id ProviderID) time.Duration {
+	if pr := p.providers[id]; pr != nil {
+		return pr.provider.EjectFor
+	}
+	return DefaultEjectFor
+}
+
+// setLocked is the only place where what is held against a key changes. A restriction is told at once; a permission is told
+// when Saved says that it is on disk.
+func (p *Pool) setLocked(now time.Time, k *keyState, h Health) {
+	h.Key, h.Generation = k.key.ID, k.key.Generation
+	if h.Phase != k.health.Phase {
+		k.since = now
+	}
+	k.health = h
+	p.indexLocked(k)
+	p.unsaved[h.Key] = struct{}{}
+	if h.Usable() && !k.told.Usable() {
+		return
+	}
+	p.tellLocked(k)
+}
+
+// tellLocked lets every node that holds the key hear its health.
+func (p *Pool) tellLocked(k *keyState) {
+	k.told = k.health
+	p.urgent++
+	p.eachSessionLocked(func(s *Session) {
+		if s.mayHold(k.key, time.Time{}) {
+			s.health[k.key.ID] = struct{}{}
+			s.wake()
+		}
+	})
+}
+
+// Unsaved answers the health that is not on disk yet.
+func (p *Pool) Unsaved() []Health {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	list := make([]Health, 0, len(p.unsaved))
+	for id := range p.unsaved {
+		h := Health{Key: id}
+		if k := p.keys[id]; k != nil {
+			h = k.health
+		}
+		list = append(list, h)
+	}
+	return list
+}
+
+// Saved is told what has reached the disk. What changed meanwhile stays unsaved; permissions that are safe now are told.
+func (p *Pool) Saved(list []Health) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, h := range list {
+		k := p.keys[h.Key]
+		if k == nil {
+			delete(p.unsaved, h.Key)
+			continue
+		}
+		if k.health != h {
+			continue
+		}
+		delete(p.unsaved, h.Key)
+		if k.told != h {
+			p.tellLocked(k)
+		}
+	}
+}
