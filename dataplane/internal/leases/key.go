@@ -1,6 +1,8 @@
 package leases
 
 import (
+	"encoding/base32"
+	"encoding/binary"
 	"sync/atomic"
 	"time"
 )
@@ -8,13 +10,21 @@ import (
 // KeyID names an upstream key.
 type KeyID uint64
 
+var idText = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
+
+// String answers the id as operators see it at the control plane, k_ and 13 characters; it tells nothing of the secret.
+func (id KeyID) String() string {
+	return "k_" + idText.EncodeToString(binary.BigEndian.AppendUint64(nil, uint64(id)))
+}
+
 // Key is a leased key. The object is stable for as long as the node holds the key, so that a request that borrowed it can
 // look again at any moment; what may change is behind atomics.
 type Key struct {
-	ID KeyID
+	ID   KeyID
+	book *Book
 
 	lease atomic.Pointer[leased] // what the control plane gave
-	state atomic.Pointer[health] // what is held against it
+	state atomic.Pointer[health] // what is held against it; nil: nothing
 }
 
 // leased is a key as the control plane gave it; immutable.
@@ -28,4 +38,32 @@ type leased struct {
 	priority   int
 	models     []string
 	expireTime time.Time
+}
+
+// block is why a key may not be used now.
+type block uint8
+
+const (
+	free    block = iota
+	cooling       // ends by itself
+	out           // until told
+)
+
+// blocked answers whether and why the key may not be used now.
+func (k *Key) blocked(b *Book) block {
+	of := k.lease.Load()
+	if !of.enabled || (!of.expireTime.IsZero() && !b.wall().Before(of.expireTime)) {
+		return out
+	}
+	h := k.state.Load()
+	if h == nil || !h.open || !h.speaksOf(of) {
+		return free
+	}
+	if h.until == 0 {
+		return out
+	}
+	if b.now() < h.until {
+		return cooling
+	}
+	return free
 }

@@ -45,4 +45,3 @@ func (Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
 
 // MarshalText never answers the value; encoding/json uses it too.
 func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
-

@@ -89,17 +89,17 @@ func (KeyHealth_State) EnumDescriptor() ([]byte, []int) {
 	return file_pool_lease_v1_lease_proto_rawDescGZIP(), []int{18, 0}
 }
 
-// JoinRequest is a node's first contact.
+// JoinRequest is a node's first contact. The proof, HMAC-SHA256(join token, "node" ‖ TLS exporter), is made from the channel
+// the call goes over, so it travels as a credential of the call: metadata "apipool-join-proof-bin", 32 bytes. The exporter's
+// label is "EXPORTER-apipool-join", its context empty, its length 32.
 type JoinRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The name the node asks for, 1 to 63 of a-z, 0-9, '-' and '.'.
 	NodeId string `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
 	// The region the node asks for; the join token may allow only one.
 	Region string `protobuf:"bytes,2,opt,name=region,proto3" json:"region,omitempty"`
-	// HMAC-SHA256(join token, "node" ‖ TLS exporter), 32 bytes.
-	Proof []byte `protobuf:"bytes,3,opt,name=proof,proto3" json:"proof,omitempty"`
 	// PKCS #10 request in DER; only its public key is used.
-	CertificateRequest []byte `protobuf:"bytes,4,opt,name=certificate_request,json=certificateRequest,proto3" json:"certificate_request,omitempty"`
+	CertificateRequest []byte `protobuf:"bytes,3,opt,name=certificate_request,json=certificateRequest,proto3" json:"certificate_request,omitempty"`
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
 }
@@ -146,13 +146,6 @@ func (x *JoinRequest) GetRegion() string {
 		return x.Region
 	}
 	return ""
-}
-
-func (x *JoinRequest) GetProof() []byte {
-	if x != nil {
-		return x.Proof
-	}
-	return nil
 }
 
 func (x *JoinRequest) GetCertificateRequest() []byte {
@@ -1724,12 +1717,11 @@ var File_pool_lease_v1_lease_proto protoreflect.FileDescriptor
 
 const file_pool_lease_v1_lease_proto_rawDesc = "" +
 	"\n" +
-	"\x19pool/lease/v1/lease.proto\x12\rpool.lease.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cpool/lease/v1/outcomes.proto\x1a\x1dpool/lease/v1/resources.proto\"\x85\x01\n" +
+	"\x19pool/lease/v1/lease.proto\x12\rpool.lease.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cpool/lease/v1/outcomes.proto\x1a\x1dpool/lease/v1/resources.proto\"o\n" +
 	"\vJoinRequest\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x16\n" +
-	"\x06region\x18\x02 \x01(\tR\x06region\x12\x14\n" +
-	"\x05proof\x18\x03 \x01(\fR\x05proof\x12/\n" +
-	"\x13certificate_request\x18\x04 \x01(\fR\x12certificateRequest\"m\n" +
+	"\x06region\x18\x02 \x01(\tR\x06region\x12/\n" +
+	"\x13certificate_request\x18\x03 \x01(\fR\x12certificateRequest\"m\n" +
 	"\fJoinResponse\x12\x14\n" +
 	"\x05proof\x18\x01 \x01(\fR\x05proof\x12 \n" +
 	"\vcertificate\x18\x02 \x01(\fR\vcertificate\x12%\n" +

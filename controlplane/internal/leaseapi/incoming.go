@@ -1,0 +1,72 @@
+package leaseapi
+
+import (
+	"sync/atomic"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"ollama-api-pool/controlplane/internal/pool"
+	leasev1 "ollama-api-pool/gen/pool/lease/v1"
+)
+
+// incoming takes what a node says in its session, until the stream ends.
+type incoming struct {
+	api      *API
+	node     pool.NodeID
+	session  *pool.Session
+	renewals chan *leasev1.LeaseRenewal // for the sender
+	done     chan error                 // why receiving ended; io.EOF: the node closed its side
+	left     atomic.Bool                // it said Leave
+}
+
+func (in *incoming) receive(stream leasev1.LeaseService_SessionServer) error {
+	for {
+		m, err := stream.Recv()
+		if err != nil {
+			return err
+		}
+		now := in.api.cfg.Now()
+		switch m := m.GetMessage().(type) {
+		case *leasev1.SessionRequest_Heartbeat:
+			ttl := in.api.cfg.Pool.Renew(now, in.session, nodeStatus(m.Heartbeat.GetStatus()))
+			if ttl == 0 {
+				return errFenced
+			}
+			renewal := &leasev1.LeaseRenewal{
+				HeartbeatSeq: m.Heartbeat.GetHeartbeatSeq(), Term: in.api.cfg.Store.Term(), LeaseTtl: durationpb.New(ttl),
+			}
+			select {
+			case in.renewals <- renewal:
+			default: // the node does not read; it may not have a lease then
+			}
+		case *leasev1.SessionRequest_Ack:
+			var refused []string
+			for _, r := range m.Ack.GetRejected() {
+				refused = append(refused, rejection(r))
+				in.api.cfg.Logger.Error("a node refused what it was sent", "node", string(in.node), "what", rejection(r))
+			}
+			in.session.Ack(now, m.Ack.GetDeltaSeq(), m.Ack.GetHealthSeq(), refused)
+		case *leasev1.SessionRequest_Signals:
+			for _, s := range m.Signals.GetSignals() {
+				in.api.cfg.Pool.Signal(now, in.node, signal(s))
+			}
+		case *leasev1.SessionRequest_Leave:
+			in.left.Store(true)
+		case *leasev1.SessionRequest_Hello:
+			return status.Error(codes.InvalidArgument, "a session has one Hello")
+		}
+	}
+}
+
+func nodeStatus(s *leasev1.NodeStatus) pool.NodeStatus {
+	return pool.NodeStatus{InFlight: int(s.GetInFlight()), RequestsPerSecond: s.GetRequestsPerSecond()}
+}
+
+func signal(s *leasev1.KeySignal) pool.Signal {
+	return pool.Signal{
+		Key: pool.KeyID(s.GetKeyId()), Generation: s.GetGeneration(), Reason: reason(s.GetReason()),
+		RetryAfter: s.GetRetryAfter().AsDuration(), Count: int(min(s.GetCount(), 1000)), Probe: s.GetProbe(),
+	}
+}

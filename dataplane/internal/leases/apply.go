@@ -1,0 +1,317 @@
+package leases
+
+import (
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"ollama-api-pool/dataplane/internal/provider"
+	"ollama-api-pool/dataplane/internal/tokens"
+	leasev1 "ollama-api-pool/gen/pool/lease/v1"
+)
+
+type tokenID uint64
+
+// beginSync starts a full sync: what is not named until it completes is gone, and health that is not told again is void.
+// Until then everything held before goes on.
+func (b *Book) beginSync() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.full, b.sync, b.told = true, map[any]struct{}{}, map[KeyID]struct{}{}
+	b.signals.connect(true)
+}
+
+// endSession notes that the control plane is out of reach.
+func (b *Book) endSession() { b.signals.connect(false) }
+
+// applyDelta takes a delta. What cannot be used is refused by name, and its former copy stays in force.
+func (b *Book) applyDelta(d *leasev1.ResourceDelta) []*leasev1.Rejection {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var refused []*leasev1.Rejection
+	if len(d.GetProviders()) > 0 || hasProviders(d.GetRemoved()) {
+		refused = b.applyProvidersLocked(d)
+	}
+	for _, k := range d.GetKeys() {
+		if err := b.putKeyLocked(k); err != nil {
+			refused = append(refused, &leasev1.Rejection{
+				Kind: leasev1.Kind_KIND_KEY, Id: k.GetId(), Revision: k.GetRevision(), Reason: err.Error(),
+			})
+		}
+	}
+	for _, t := range d.GetTokens() {
+		if err := b.putTokenLocked(t); err != nil {
+			refused = append(refused, &leasev1.Rejection{
+				Kind: leasev1.Kind_KIND_TOKEN, Id: t.GetId(), Revision: t.GetRevision(), Reason: err.Error(),
+			})
+		}
+	}
+	for _, r := range d.GetRemoved() {
+		switch r.GetKind() {
+		case leasev1.Kind_KIND_KEY:
+			b.dropKeyLocked(KeyID(r.GetId()))
+		case leasev1.Kind_KIND_TOKEN:
+			b.tokens.Remove(r.GetId())
+		default: // providers are done; an unknown kind is nothing this node holds
+		}
+	}
+	if d.GetCompleteRevision() > 0 {
+		b.completeLocked()
+	}
+	return refused
+}
+
+// completeLocked ends a full sync if one is running, and puts keys that are new or changed into the rotation.
+func (b *Book) completeLocked() {
+	if b.full {
+		b.full = false
+		for id := range b.keys {
+			if _, named := b.sync[id]; !named {
+				b.dropKeyLocked(id)
+			}
+		}
+		b.tokens.Keep(func(id uint64) bool { _, named := b.sync[tokenID(id)]; return named })
+		b.keepProvidersLocked()
+		b.forgetHealthLocked()
+		b.sync, b.early = nil, map[KeyID]*health{}
+		b.lease.known.Store(true)
+	}
+	rings := buildRings(b.keys, *b.rings.Load())
+	b.rings.Store(&rings)
+}
+
+// forgetHealthLocked drops what an earlier session told and this one did not: it is over. A limit that this node met itself
+// stays; it was told in Hello.
+func (b *Book) forgetHealthLocked() {
+	for id, k := range b.keys {
+		h := k.state.Load()
+		if _, told := b.told[id]; !told && h != nil && (!h.local || h.reason.soft()) {
+			k.state.Store(nil)
+		}
+	}
+}
+
+func (b *Book) putKeyLocked(k *leasev1.UpstreamKey) error {
+	of := &leased{
+		revision: k.GetRevision(), generation: k.GetGeneration(),
+		enabled:  k.GetState() == leasev1.AdminState_ADMIN_STATE_ENABLED,
+		provider: k.GetProviderId(), secret: NewSecret(k.GetSecret()),
+		weight: int(k.GetWeight()), priority: int(k.GetPriority()), models: k.GetModels(), expireTime: timeOf(k.GetExpireTime()),
+	}
+	id := KeyID(k.GetId())
+	if b.full {
+		b.sync[id] = struct{}{}
+	}
+	switch {
+	case id == 0, of.secret.IsZero(), of.provider == "", of.generation == 0:
+		return fmt.Errorf("key without id, secret, provider or generation")
+	case of.weight > 100:
+		return fmt.Errorf("weight %d is above 100", of.weight)
+	}
+	held := b.keys[id]
+	if held == nil {
+		held = &Key{ID: id, book: b}
+		if h := b.early[id]; h != nil {
+			held.state.Store(h)
+			delete(b.early, id)
+		}
+		held.lease.Store(of)
+		b.keys[id] = held
+		return nil
+	}
+	if now := held.lease.Load(); now.provider != of.provider {
+		return fmt.Errorf("a key's provider never changes")
+	}
+	held.lease.Store(of)
+	return nil
+}
+
+// dropKeyLocked wipes a key. Requests that have it finish; none starts with it.
+func (b *Book) dropKeyLocked(id KeyID) {
+	delete(b.early, id)
+	k := b.keys[id]
+	if k == nil {
+		return
+	}
+	gone := *k.lease.Load()
+	gone.enabled, gone.secret = false, Secret{}
+	k.lease.Store(&gone)
+	delete(b.keys, id)
+}
+
+func (b *Book) putTokenLocked(t *leasev1.ClientToken) error {
+	if b.full {
+		b.sync[tokenID(t.GetId())] = struct{}{}
+	}
+	if t.GetId() == 0 || len(t.GetHash()) != 32 {
+		return fmt.Errorf("token without id or digest")
+	}
+	b.tokens.Put(&tokens.Token{
+		ID: t.GetId(), Revision: t.GetRevision(), Hash: [32]byte(t.GetHash()), Providers: t.GetProviderIds(),
+		Models: t.GetModels(), ExpireTime: timeOf(t.GetExpireTime()),
+	})
+	return nil
+}
+
+func hasProviders(removed []*leasev1.Removed) bool {
+	for _, r := range removed {
+		if r.GetKind() == leasev1.Kind_KIND_PROVIDER {
+			return true
+		}
+	}
+	return false
+}
+
+func (b *Book) applyProvidersLocked(d *leasev1.ResourceDelta) []*leasev1.Rejection {
+	var refused []*leasev1.Rejection
+	next := map[string]*provider.Provider{}
+	for id, p := range *b.providers.Load() {
+		next[id] = p
+	}
+	for _, p := range d.GetProviders() {
+		if b.full {
+			b.sync[p.GetId()] = struct{}{}
+		}
+		if _, known := provider.Lookup(p.GetDialect()); !known || p.GetId() == "" || p.GetBaseUrl() == "" {
+			refused = append(refused, &leasev1.Rejection{
+				Kind: leasev1.Kind_KIND_PROVIDER, ProviderId: p.GetId(), Revision: p.GetRevision(),
+				Reason: "this node does not know the provider's dialect, or its id or address is missing",
+			})
+			continue
+		}
+		next[p.GetId()] = providerOf(p)
+	}
+	for _, r := range d.GetRemoved() {
+		if r.GetKind() == leasev1.Kind_KIND_PROVIDER {
+			delete(next, r.GetProviderId())
+		}
+	}
+	b.providers.Store(&next)
+	return refused
+}
+
+func (b *Book) keepProvidersLocked() {
+	next := map[string]*provider.Provider{}
+	for id, p := range *b.providers.Load() {
+		if _, named := b.sync[id]; named {
+			next[id] = p
+		}
+	}
+	b.providers.Store(&next)
+}
+
+func providerOf(p *leasev1.Provider) *provider.Provider {
+	return &provider.Provider{
+		ID: p.GetId(), Revision: p.GetRevision(), BaseURL: p.GetBaseUrl(), Dialect: p.GetDialect(), Enabled: p.GetEnabled(),
+		AllowPrivateAddresses: p.GetAllowPrivateAddresses(), Headers: p.GetHeaders(),
+		MaxTries: int(p.GetMaxTries()), Strikes: int(p.GetStrikes()), EjectFor: p.GetEjectFor().AsDuration(),
+		ConnectTimeout: p.GetConnectTimeout().AsDuration(), FirstByteTimeout: p.GetFirstByteTimeout().AsDuration(),
+		IdleTimeout: p.GetIdleTimeout().AsDuration(),
+	}
+}
+
+// applyHealth takes the control plane's word about keys, and answers those it is to probe.
+func (b *Book) applyHealth(u *leasev1.HealthUpdate) []Probe {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var probes []Probe
+	for _, w := range u.GetKeys() {
+		id := KeyID(w.GetKeyId())
+		if b.told != nil {
+			b.told[id] = struct{}{}
+		}
+		h := b.healthOf(w)
+		k := b.keys[id]
+		if k == nil {
+			b.early[id] = h
+			continue
+		}
+		b.obeyLocked(k, h)
+		if p, ok := b.Provider(k.lease.Load().provider); ok && w.GetProbeHere() {
+			probes = append(probes, Probe{Loan: Loan{key: k, of: k.lease.Load()}, Provider: p, TTL: w.GetProbeTtl().AsDuration()})
+		}
+	}
+	return probes
+}
+
+// healthOf reads the wire. A state that this node does not know is taken as out of use.
+func (b *Book) healthOf(w *leasev1.KeyHealth) *health {
+	h := &health{
+		generation: w.GetGeneration(), revision: w.GetRevision(), reason: reason(w.GetReason()), //nolint:gosec // an enum
+		open: true,
+	}
+	switch w.GetState() {
+	case leasev1.KeyHealth_STATE_CLOSED:
+		h.open = false
+	case leasev1.KeyHealth_STATE_WATCHED:
+		h.open, h.watched = false, true
+	default:
+		if w.GetOpenFor() != nil && h.reason.waiting() {
+			h.until = b.now() + w.GetOpenFor().AsDuration()
+		}
+	}
+	return h
+}
+
+// obeyLocked puts the control plane's word in force. Only one thing is stronger: what this node has just met itself and the
+// control plane cannot have judged yet; it will, because it was signalled.
+func (b *Book) obeyLocked(k *Key, told *health) {
+	if !told.speaksOf(k.lease.Load()) { // late: it speaks of a secret or record that has been replaced
+		return
+	}
+	now := k.state.Load()
+	if now != nil && now.local && now.open && now.generation >= told.generation {
+		if !told.open && !now.reason.soft() && (now.until == 0 || b.now() < now.until) {
+			return
+		}
+		if told.open && told.until != 0 && now.until > told.until { // a cool-down never shortens
+			return
+		}
+	}
+	k.state.Store(told)
+}
+
+// openKeys answers what is held against keys by this node's own judgement, for Hello.
+func (b *Book) openKeys() []*leasev1.KeyHealth {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var open []*leasev1.KeyHealth
+	for id, k := range b.keys {
+		h := k.state.Load()
+		if h == nil || !h.local || !h.open || (h.until != 0 && h.until <= b.now()) {
+			continue
+		}
+		w := &leasev1.KeyHealth{
+			KeyId: uint64(id), Generation: h.generation, State: leasev1.KeyHealth_STATE_OPEN,
+			Reason: leasev1.Reason(h.reason),
+		}
+		if h.until != 0 {
+			w.OpenFor = durationOf(h.until - b.now())
+		}
+		open = append(open, w)
+	}
+	return open
+}
+
+// wipe forgets everything: the lease and its grace are over, or the node has been fenced.
+func (b *Book) wipe() {
+	b.lease.end()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for id := range b.keys {
+		b.dropKeyLocked(id)
+	}
+	b.tokens.Keep(func(uint64) bool { return false })
+	b.rings.Store(&map[string]*ring{})
+}
+
+func durationOf(d time.Duration) *durationpb.Duration { return durationpb.New(max(d, 0)) }
+
+func timeOf(t *timestamppb.Timestamp) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return t.AsTime()
+}

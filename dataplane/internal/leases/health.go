@@ -1,0 +1,158 @@
+package leases
+
+import (
+	"time"
+
+	"ollama-api-pool/dataplane/internal/provider"
+)
+
+// reason is why a key is out of use; the numbers are those of the wire.
+type reason uint8
+
+const (
+	authRejected   reason = 1
+	quotaExhausted reason = 2
+	rateLimited    reason = 3
+	serverError    reason = 4
+	localError     reason = 5
+	recovered      reason = 6
+	admin          reason = 7
+	timedOut       reason = 8
+	brokenAnswer   reason = 9
+)
+
+// reasonOf answers what a verdict holds against the key; 0: nothing.
+func reasonOf(c provider.Class) reason {
+	switch c {
+	case provider.AuthRejected:
+		return authRejected
+	case provider.Quota:
+		return quotaExhausted
+	case provider.RateLimited:
+		return rateLimited
+	case provider.ServerError:
+		return serverError
+	case provider.Timeout:
+		return timedOut
+	case provider.Broken:
+		return brokenAnswer
+	default:
+		return 0
+	}
+}
+
+func (r reason) soft() bool    { return r == serverError || r == timedOut || r == brokenAnswer }
+func (r reason) waiting() bool { return r == rateLimited || r == quotaExhausted }
+
+// health is what is held against a key; immutable. Whoever meets something acts on it at once and alone (local), and the
+// control plane's word for the whole fleet replaces it (told).
+type health struct {
+	generation uint64 // of the key it speaks of
+	revision   uint64 // with reason admin: of the record
+	open       bool   // not to be used
+	watched    bool   // in use, but the next success is to be signalled
+	reason     reason
+	until      time.Duration // of the Book's clock; 0: until told
+	local      bool          // this node's own judgement, not confirmed yet
+	strikes    int           // soft failures in a row, counted here only while there is no session
+}
+
+// speaksOf says whether it holds for this copy of the key: an operator's disable for this revision and older ones, anything
+// else for this generation and older ones.
+func (h *health) speaksOf(of *leased) bool {
+	if h.reason == admin {
+		return of.revision <= h.revision
+	}
+	return of.generation <= h.generation
+}
+
+// What this node does by itself until the control plane has spoken.
+const (
+	localRateWait  = 5 * time.Second
+	localQuotaWait = time.Hour
+)
+
+// judge takes what an attempt showed about the key: acts on it here at once, and signals it.
+func (b *Book) judge(l Loan, v provider.Verdict) {
+	why := reasonOf(v.Class)
+	switch {
+	case v.Class == provider.OK:
+		b.praise(l)
+	case why.waiting():
+		b.cool(l, why, v.RetryAfter)
+	case why == authRejected:
+		b.change(l, func(h health) (health, bool) {
+			return health{open: true, reason: why, local: true}, !h.open || h.until != 0
+		})
+	case why.soft():
+		b.strike(l, why)
+	}
+	if why != 0 {
+		b.signals.add(signal{key: l.key.ID, generation: l.of.generation, reason: why}, v)
+	}
+}
+
+// praise signals the success that ends a row of failures.
+func (b *Book) praise(l Loan) {
+	h := l.key.state.Load()
+	if h == nil || !h.watched || !h.speaksOf(l.of) {
+		return
+	}
+	b.change(l, func(h health) (health, bool) { return health{}, h.watched })
+	b.signals.add(signal{key: l.key.ID, generation: l.of.generation, reason: recovered}, provider.Verdict{})
+}
+
+// cool waits for as long as the upstream said. A cool-down may lengthen, never shorten.
+func (b *Book) cool(l Loan, why reason, wait time.Duration) {
+	if wait <= 0 {
+		wait = localRateWait
+		if why == quotaExhausted {
+			wait = localQuotaWait
+		}
+	}
+	until := b.now() + wait
+	b.change(l, func(h health) (health, bool) {
+		worse := h.open && (h.until == 0 || h.until >= until)
+		return health{open: true, reason: why, until: until, local: true, strikes: h.strikes}, !worse
+	})
+}
+
+// strike notes a failure that counts only in a row. The fleet's count is the control plane's; without a session this node
+// counts for itself, and puts the key out for a while.
+func (b *Book) strike(l Loan, why reason) {
+	p, ok := b.Provider(l.of.provider)
+	if !ok {
+		return
+	}
+	b.change(l, func(h health) (health, bool) {
+		if h.open && b.now() < h.until {
+			return h, false
+		}
+		next := health{watched: true, reason: why, local: true}
+		if b.signals.connected() {
+			return next, !h.open
+		}
+		if next.strikes = h.strikes + 1; next.strikes >= max(p.Strikes, 1) {
+			next.open, next.until = true, b.now()+p.EjectFor
+			next.strikes = max(p.Strikes, 1) - 1 // when it is back, one more failure is enough
+		}
+		return next, !h.open || h.until != 0
+	})
+}
+
+// change replaces what is held against the key, unless the loan's copy of it is not the current one any more.
+func (b *Book) change(l Loan, next func(health) (health, bool)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if of := l.key.lease.Load(); of.generation != l.of.generation {
+		return
+	}
+	var now health
+	if h := l.key.state.Load(); h != nil && h.speaksOf(l.of) {
+		now = *h
+	}
+	if h, ok := next(now); ok {
+		h.generation = l.of.generation
+		l.key.state.Store(&h)
+	}
+}

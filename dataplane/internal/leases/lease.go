@@ -1,0 +1,63 @@
+package leases
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// safety makes the holder's lease end before the grantor's, whatever their clocks' drift.
+const safety = 0.99
+
+// lease is how long the node may serve. All times are of the Book's clock; zero: never.
+type lease struct {
+	until atomic.Int64 // end of the lease
+	grace atomic.Int64 // end of the grace
+	heard atomic.Int64 // last word from the control plane
+	known atomic.Bool  // the node has been told everything once
+}
+
+// renew counts a lease from when its request was sent.
+func (l *lease) renew(sent, ttl, grace time.Duration) {
+	until := sent + time.Duration(float64(ttl)*safety)
+	if int64(until) <= l.until.Load() {
+		return
+	}
+	l.until.Store(int64(until))
+	l.grace.Store(int64(until + grace))
+	l.hear(sent)
+}
+
+func (l *lease) hear(at time.Duration) { l.heard.Store(max(l.heard.Load(), int64(at), 1)) }
+
+// end takes the lease back at once.
+func (l *lease) end() {
+	l.until.Store(0)
+	l.grace.Store(0)
+	l.known.Store(false)
+}
+
+func (l *lease) check(now time.Duration) error {
+	switch {
+	case l.until.Load() == 0 || !l.known.Load():
+		return ErrNeverSynced
+	case int64(now) < l.grace.Load():
+		return nil
+	default:
+		return ErrLeaseOver
+	}
+}
+
+// inGrace says whether the lease is over but its grace is not.
+func (l *lease) inGrace(now time.Duration) bool {
+	return int64(now) >= l.until.Load() && int64(now) < l.grace.Load()
+}
+
+// over says whether there was a lease and it and its grace are over.
+func (l *lease) over(now time.Duration) bool {
+	return l.until.Load() != 0 && int64(now) >= l.grace.Load()
+}
+
+func (l *lease) heardWithin(now, span time.Duration) bool {
+	heard := l.heard.Load()
+	return heard != 0 && now-time.Duration(heard) < span
+}
