@@ -96,3 +96,8 @@ func StatusAt(k Key, h Health, now time.Time) (Status, string, time.Time) {
 		return StatusAutoDisabled, h.Reason.String(), h.Until
 	}
 }
+
+// Statuses answers all of them.
+func Statuses() []Status {
+	return []Status{StatusActive, StatusCooling, StatusSuspect, StatusAutoDisabled, StatusDisabled, StatusExpired}
+}

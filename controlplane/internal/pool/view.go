@@ -217,3 +217,27 @@ func (p *Pool) heldLocked(s *Session) int {
 func (s *Session) lagLocked() int {
 	return len(s.health) + len(s.removed) + len(s.tokens) + len(s.providers) + len(s.keys) + int(s.deltaSeq-s.deltaAck)
 }
+
+// Configured says of every provider whether it has a key. Its cost does not follow the number of keys: anyone may ask.
+func (p *Pool) Configured() map[ProviderID]bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	has := make(map[ProviderID]bool, len(p.providers))
+	for id, pr := range p.providers {
+		has[id] = pr.keys > 0
+	}
+	return has
+}
+
+// Exists says whether there is such a key, and ExistsToken whether there is such a token.
+func (p *Pool) Exists(id KeyID) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.keys[id] != nil
+}
+
+// ExistsToken says whether there is such a token.
+func (p *Pool) ExistsToken(id TokenID) bool {
+	_, ok := p.Token(id)
+	return ok
+}

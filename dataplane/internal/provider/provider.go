@@ -1,5 +1,5 @@
 // Package provider knows how upstreams differ: where the key goes, what "slow down" looks like, what an error means. One
-// file per dialect; to add one, write its file and name it in Dialects. It imports the standard library only and does no
+// file per dialect; to add one, write its file and name it in dialects. It imports the standard library only and does no
 // I/O, so that everything an upstream can say is testable as a table.
 package provider
 

@@ -1,0 +1,98 @@
+// Package adminapi is what operators may ask of the control plane: the five admin services, between the wire and the pool
+// and store.
+//
+// Every change is one store transaction; the pool has applied it when the transaction returns. So an answer always shows
+// the state after the change, and a failed call has changed nothing. Reads come from the pool, which is in memory.
+//
+// A revocation is committed before anyone waits for its receipt: a caller that hangs up, or whose wait ends, has revoked
+// all the same.
+//
+// No error, log line or answer holds an upstream key, and no error quotes any value that a caller sent.
+package adminapi
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"ollama-api-pool/controlplane/internal/caller"
+	"ollama-api-pool/controlplane/internal/pool"
+	"ollama-api-pool/controlplane/internal/stats"
+	"ollama-api-pool/controlplane/internal/store"
+	adminv1 "ollama-api-pool/gen/pool/admin/v1"
+)
+
+// Config of an API. Store and Pool are needed; the store's commits must reach the pool before Update returns.
+type Config struct {
+	Store *store.Store
+	Pool  *pool.Pool
+	// Stats answers what happened; nil: nothing did.
+	Stats Figures
+	// Now is the clock that states are told by; default time.Now.
+	Now func() time.Time
+	// Log gets one line per change and one per fault; default: none.
+	Log *slog.Logger
+}
+
+func (c Config) now() time.Time {
+	if c.Now != nil {
+		return c.Now()
+	}
+	return time.Now()
+}
+
+func (c Config) log() *slog.Logger {
+	if c.Log != nil {
+		return c.Log
+	}
+	return slog.New(slog.DiscardHandler)
+}
+
+// Figures is what the API asks of the statistics.
+type Figures interface {
+	Key(id pool.KeyID) stats.KeyStats
+	KeyHours(id pool.KeyID, now time.Time) []stats.KeyHour
+	Token(id pool.TokenID) stats.TokenStats
+	Providers() []stats.ProviderStats
+	Models(provider pool.ProviderID, limit int) []stats.ModelStats
+	Hours(provider pool.ProviderID, now time.Time) []stats.Hour
+}
+
+// API is the implementation of the admin services.
+type API struct {
+	config Config
+	store  *store.Store
+	pool   *pool.Pool
+	stats  Figures
+	auth   *caller.Authenticator
+}
+
+// New makes the API.
+func New(c Config) *API {
+	a := &API{config: c, store: c.Store, pool: c.Pool, stats: c.Stats}
+	if a.stats == nil {
+		a.stats = nothing{}
+	}
+	a.auth = caller.NewAuthenticator(caller.Config{Lookup: a.credential, Now: c.Now})
+	return a
+}
+
+// Register adds the services to a server. The server must have been made with Options: the services themselves do not ask
+// who is calling.
+func (a *API) Register(r grpc.ServiceRegistrar) {
+	adminv1.RegisterKeyServiceServer(r, keyService{API: a})
+	adminv1.RegisterTokenServiceServer(r, tokenService{API: a})
+	adminv1.RegisterProviderServiceServer(r, providerService{API: a})
+	adminv1.RegisterNodeServiceServer(r, nodeService{API: a})
+	adminv1.RegisterStatsServiceServer(r, statsService{API: a})
+}
+
+func (a *API) now() time.Time { return a.config.now() }
+
+// update runs one transaction. All of it happens, or nothing.
+func (a *API) update(ctx context.Context, fn func(tx *store.Tx) error) error {
+	_, err := a.store.Update(ctx, fn)
+	return err
+}

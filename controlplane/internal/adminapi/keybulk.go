@@ -1,0 +1,206 @@
+package adminapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"ollama-api-pool/controlplane/internal/pool"
+	"ollama-api-pool/controlplane/internal/store"
+	adminv1 "ollama-api-pool/gen/pool/admin/v1"
+)
+
+// named is one way in which a request names a key.
+type named struct {
+	field  string // as in the request, for errors
+	id     string
+	secret string // if it names the key itself
+}
+
+// names gathers all ways in which a request names keys; they add up.
+func names(secret, id string, ids, secrets []string) []named {
+	var all []named
+	if secret != "" {
+		all = append(all, named{field: "apiKey", secret: secret})
+	}
+	if id != "" {
+		all = append(all, named{field: "id", id: id})
+	}
+	for i, id := range ids {
+		all = append(all, named{field: fmt.Sprintf("ids[%d]", i), id: id})
+	}
+	for i, secret := range secrets {
+		all = append(all, named{field: fmt.Sprintf("apiKeys[%d]", i), secret: secret})
+	}
+	return all
+}
+
+func namesNone(fields string) error {
+	return invalid("", "name at least one key: "+fields)
+}
+
+// resolve answers the keys that are named, each once, in the order of their names, and the names without a key. A key of
+// another provider than the wanted one is none.
+func resolve(tx *store.Tx, all []named, provider pool.ProviderID) (keys []pool.Key, missing []named, err error) {
+	seen := map[pool.KeyID]bool{}
+	absent := map[named]bool{}
+	for _, n := range all {
+		k, err := n.find(tx, provider)
+		switch same := (named{id: n.id, secret: n.secret}); {
+		case errors.Is(err, store.ErrNotFound):
+			if !absent[same] {
+				absent[same] = true
+				missing = append(missing, n)
+			}
+		case err != nil:
+			return nil, nil, err
+		case !seen[k.ID]:
+			seen[k.ID] = true
+			keys = append(keys, k)
+		}
+	}
+	return keys, missing, nil
+}
+
+func (n named) find(tx *store.Tx, provider pool.ProviderID) (pool.Key, error) {
+	id, err := pool.ParseKeyID(n.id)
+	known := err == nil
+	if n.secret != "" {
+		id, known = tx.KeyBySecret(n.secret)
+	}
+	if !known {
+		return pool.Key{}, store.ErrNotFound
+	}
+	k, err := tx.Key(id)
+	if err == nil && provider != "" && k.Provider != provider {
+		return pool.Key{}, store.ErrNotFound
+	}
+	return k, err
+}
+
+// changeKeys changes all named keys in one transaction, or none if one is missing.
+func (a *API) changeKeys(ctx context.Context, all []named, provider string, change func(pool.Key) pool.Key) ([]pool.Key, error) {
+	of, err := providerOf(ctx, provider)
+	if err != nil {
+		return nil, err
+	}
+	if len(all) == 0 {
+		return nil, namesNone("id, ids or apiKey")
+	}
+	var keys []pool.Key
+	err = a.update(ctx, func(tx *store.Tx) error {
+		var missing []named
+		var err error
+		keys, missing, err = resolve(tx, all, of)
+		if err != nil {
+			return err
+		}
+		if len(missing) > 0 {
+			return noKey(missing[0].field)
+		}
+		for i, k := range keys {
+			if keys[i], err = tx.PutKey(change(k)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return keys, err
+}
+
+// EnableKeys puts keys back in use.
+func (s keyService) EnableKeys(ctx context.Context, req *adminv1.EnableKeysRequest) (*adminv1.EnableKeysResponse, error) {
+	wait, err := waitOf(ctx)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := s.changeKeys(ctx, names(req.GetApiKey(), req.GetId(), req.GetIds(), nil), req.GetProvider(), pool.Key.Enable)
+	if err != nil {
+		return nil, err
+	}
+	s.receipt(ctx, min(wait, grantWait), whereAny(keys))
+	return &adminv1.EnableKeysResponse{ApiKeys: s.keysNow(keys)}, nil
+}
+
+// DisableKeys takes keys out of use.
+func (s keyService) DisableKeys(ctx context.Context, req *adminv1.DisableKeysRequest) (*adminv1.DisableKeysResponse, error) {
+	wait, err := waitOf(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if r := checkText("note", req.GetNote(), 500); r != nil {
+		return nil, r
+	}
+	until := after(s.now(), req.GetDuration())
+	disable := func(k pool.Key) pool.Key { return k.Disable(until, req.GetNote()) }
+	keys, err := s.changeKeys(ctx, names(req.GetApiKey(), req.GetId(), req.GetIds(), nil), req.GetProvider(), disable)
+	if err != nil {
+		return nil, err
+	}
+	receipt := s.receipt(ctx, wait, whereAny(keys))
+	return &adminv1.DisableKeysResponse{ApiKeys: s.keysNow(keys), Receipt: receipt}, nil
+}
+
+func (a *API) keysNow(keys []pool.Key) []*adminv1.ApiKey {
+	list := make([]*adminv1.ApiKey, len(keys))
+	for i, k := range keys {
+		list[i] = a.keyNow(k)
+	}
+	return list
+}
+
+// DeleteKeys deletes the keys that are there and counts those that are not.
+func (s keyService) DeleteKeys(ctx context.Context, req *adminv1.DeleteKeysRequest) (*adminv1.DeleteKeysResponse, error) {
+	all := names(req.GetApiKey(), req.GetId(), req.GetIds(), req.GetApiKeys())
+	if len(all) == 0 {
+		return nil, namesNone("id, ids, apiKey or apiKeys")
+	}
+	deleted, missing, receipt, err := s.deleteKeys(ctx, all, req.GetProvider())
+	if err != nil {
+		return nil, err
+	}
+	return &adminv1.DeleteKeysResponse{Deleted: int32(deleted), NotFound: int32(missing), Receipt: receipt}, nil
+}
+
+// DeleteKey deletes one key.
+func (s keyService) DeleteKey(ctx context.Context, req *adminv1.DeleteKeyRequest) (*adminv1.DeleteKeyResponse, error) {
+	deleted, _, receipt, err := s.deleteKeys(ctx, []named{{id: req.GetId()}}, "")
+	if err != nil {
+		return nil, err
+	}
+	if deleted == 0 {
+		return nil, noKey("")
+	}
+	return &adminv1.DeleteKeyResponse{Receipt: receipt}, nil
+}
+
+func (a *API) deleteKeys(ctx context.Context, all []named, body string) (deleted, missing int, receipt *adminv1.RevocationReceipt, err error) {
+	provider, err := providerOf(ctx, body)
+	if err != nil {
+		return 0, 0, nil, err
+	}
+	wait, err := waitOf(ctx)
+	if err != nil {
+		return 0, 0, nil, err
+	}
+	var keys []pool.Key
+	err = a.update(ctx, func(tx *store.Tx) error {
+		var absent []named
+		var err error
+		keys, absent, err = resolve(tx, all, provider)
+		missing = len(absent)
+		for _, k := range keys {
+			if err == nil {
+				err = tx.DeleteKey(k.ID)
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return 0, 0, nil, err
+	}
+	if len(keys) == 0 {
+		return 0, missing, &adminv1.RevocationReceipt{}, nil
+	}
+	return len(keys), missing, a.receipt(ctx, wait, whereAny(keys)), nil
+}

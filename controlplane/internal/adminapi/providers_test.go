@@ -1,0 +1,90 @@
+package adminapi_test
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestProviderLife(t *testing.T) {
+	f := start(t)
+	made := f.must("POST", "/admin/providers", `{"id":"acme","baseUrl":"https://API.acme.example:8443/v1/","headers":{"x-title":"pool"},"failover":{"strikes":5}}`)
+	f.want(made, "https://api.acme.example:8443/v1", "baseUrl")
+	f.want(made, "acme", "displayName")
+	f.want(made, "openai", "dialect")
+	f.want(made, "true", "enabled")
+	f.want(made, "map[X-Title:pool]", "headers")
+	f.want(made, "map[ejectFor:3600 maxTries:3 strikes:5]", "failover")
+	f.want(made, "map[connect:10 firstByte:300 idle:300]", "timeouts")
+	f.want(made, "0", "keyCount")
+	f.refuse("POST", "/admin/providers", `{"id":"acme","baseUrl":"https://other.example"}`, 409, "PROVIDER_EXISTS", "id")
+
+	f.must("POST", "/admin/api-keys", `{"apiKey":"`+secretOf("a")+`","provider":"acme"}`)
+	patched := f.must("PATCH", "/admin/providers/acme", `{"enabled":false,"failover":{"maxTries":9},"timeouts":{"idle":0.5},"revision":"`+made["revision"].(string)+`"}`)
+	f.want(patched, "false", "enabled")
+	f.want(patched, "map[ejectFor:3600 maxTries:9 strikes:5]", "failover")
+	f.want(patched, "map[connect:10 firstByte:300 idle:0.5]", "timeouts")
+	f.want(patched, "1", "keyCount")
+	f.want(patched, "map[X-Title:pool]", "headers")
+	f.refuse("PATCH", "/admin/providers/acme", `{"enabled":true,"revision":"`+made["revision"].(string)+`"}`, 409, "REVISION_CONFLICT", "revision")
+	reset := f.must("PATCH", "/admin/providers/acme", `{"enabled":null,"failover":null,"headers":{},"displayName":""}`)
+	f.want(reset, "true", "enabled")
+	f.want(reset, "map[ejectFor:3600 maxTries:3 strikes:3]", "failover")
+	f.want(reset, "map[]", "headers")
+	f.want(reset, "acme", "displayName")
+
+	f.want(f.must("PATCH", "/admin/providers/acme", `{"baseUrl":"http://127.0.0.1:11434","allowPrivateAddresses":true}`), "http://127.0.0.1:11434", "baseUrl")
+	f.refuse("PATCH", "/admin/providers/acme", `{"allowPrivateAddresses":false}`, 400, "INVALID_ARGUMENT", "baseUrl")
+
+	f.refuse("DELETE", "/admin/providers/acme", "", 409, "PROVIDER_IN_USE", "keys")
+	f.must("DELETE", "/admin/api-keys", `{"apiKey":"`+secretOf("a")+`"}`)
+	f.must("DELETE", "/admin/providers/acme", "")
+	f.refuse("DELETE", "/admin/providers/acme", "", 404, "PROVIDER_NOT_FOUND", "")
+	f.refuse("GET", "/admin/providers/acme", "", 404, "PROVIDER_NOT_FOUND", "")
+	f.refuse("PATCH", "/admin/providers/acme", `{"enabled":true}`, 404, "PROVIDER_NOT_FOUND", "")
+	all := list(f.must("GET", "/admin/providers", ""), "providers")
+	if len(all) != 2 || all[0]["id"] != "ollama" || all[1]["baseUrl"] != "https://openrouter.ai/api" {
+		t.Errorf("got %v", all)
+	}
+}
+
+func TestProviderRefusals(t *testing.T) {
+	f := start(t)
+	with := func(more string) string { return `{"id":"acme","baseUrl":"https://acme.example",` + more + `}` }
+	for _, row := range []struct{ method, target, body, names string }{
+		{"POST", "", ``, "id"},
+		{"POST", "", `{"baseUrl":"https://acme.example"}`, "id"},
+		{"POST", "", `{"id":"v1","baseUrl":"https://acme.example"}`, "id"},
+		{"POST", "", `{"id":"healthz","baseUrl":"https://acme.example"}`, "id"},
+		{"POST", "", `{"id":"Acme","baseUrl":"https://acme.example"}`, "id"},
+		{"POST", "", `{"id":"a","baseUrl":"https://acme.example"}`, "id"},
+		{"POST", "", `{"id":"` + strings.Repeat("a", 32) + `","baseUrl":"https://acme.example"}`, "id"},
+		{"POST", "", `{"id":"a/canary","baseUrl":"https://acme.example"}`, "id"},
+		{"POST", "", `{"id":"acme"}`, "baseUrl"},
+		{"POST", "", with(`"dialect":"canary"`), "dialect"},
+		{"POST", "", with(`"displayName":"canary\u0000"`), "displayName"},
+		{"POST", "", with(`"headers":{"Authorization":"Bearer canary"}`), "headers: Authorization cannot be set"},
+		{"POST", "", with(`"headers":{"x-API-key":"canary"}`), "headers: X-Api-Key cannot be set"},
+		{"POST", "", with(`"headers":{"cookie":"canary"}`), "headers: Cookie"},
+		{"POST", "", with(`"headers":{"HOST":"canary"}`), "headers: Host"},
+		{"POST", "", with(`"headers":{"transfer-encoding":"canary"}`), "headers: Transfer-Encoding"},
+		{"POST", "", with(`"headers":{"canary x":"y"}`), "headers"},
+		{"POST", "", with(`"headers":{"X":"canary\r\nY: z"}`), "headers"},
+		{"POST", "", with(`"headers":{"X":" canary"}`), "headers"},
+		{"POST", "", with(`"headers":{"X":""}`), "headers"},
+		{"POST", "", with(`"headers":{"x-a":"1","X-A":"2"}`), "headers"},
+		{"POST", "", with(`"failover":{"maxTries":11}`), "failover.maxTries"},
+		{"POST", "", with(`"failover":{"ejectFor":0}`), "failover.ejectFor"},
+		{"POST", "", with(`"timeouts":{"firstByte":0}`), "timeouts.firstByte"},
+		{"PATCH", "/ollama", `{}`, "name at least one field"},
+		{"PATCH", "/ollama", `{"keyCount":3}`, "keyCount: cannot be changed"},
+		{"PATCH", "/ollama", `{"createTime":"2020-01-01T00:00:00Z"}`, "createTime: cannot be changed"},
+		{"PATCH", "/ollama", `{"baseUrl":null}`, "baseUrl"},
+		{"PATCH", "/ollama", `{"baseUrl":"http://ollama.com"}`, "baseUrl"},
+		{"PATCH", "/ollama", `{"failover":{"strikes":0}}`, "failover.strikes"},
+	} {
+		f.refuse(row.method, "/admin/providers"+row.target, row.body, 400, "INVALID_ARGUMENT", row.names)
+	}
+	if all := list(f.must("GET", "/admin/providers", ""), "providers"); len(all) != 2 || all[0]["baseUrl"] != "https://ollama.com" {
+		t.Errorf("something was changed: %v", all)
+	}
+}

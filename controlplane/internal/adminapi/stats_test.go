@@ -1,0 +1,113 @@
+package adminapi_test
+
+import (
+	"testing"
+	"time"
+
+	"ollama-api-pool/controlplane/internal/adminapi"
+	"ollama-api-pool/controlplane/internal/pool"
+	"ollama-api-pool/controlplane/internal/stats"
+	"ollama-api-pool/controlplane/internal/store"
+)
+
+// counted are figures with something in them, of all keys and tokens alike.
+type counted struct{ now func() time.Time }
+
+func attempts(ok, failed uint64) (c stats.AttemptCounts) {
+	c[stats.AttemptOK], c[stats.AttemptServerError], c[stats.AttemptClientError] = ok, failed, 1
+	return c
+}
+
+func requests(ok, failed uint64) (c stats.RequestCounts) {
+	c[stats.RequestOK], c[stats.RequestUpstreamError], c[stats.RequestClientError], c[stats.RequestCanceled] = ok, failed, 2, 3
+	return c
+}
+
+func (c counted) Key(pool.KeyID) stats.KeyStats {
+	return stats.KeyStats{Counts: attempts(3, 1), LastUsed: c.now(), LastSuccess: c.now()}
+}
+
+func (c counted) KeyHours(_ pool.KeyID, now time.Time) []stats.KeyHour {
+	hour := now.Truncate(time.Hour)
+	return []stats.KeyHour{{Hour: hour.Add(-30 * time.Hour), Total: 9}, {Hour: hour.Add(-23 * time.Hour), Total: 5}, {Hour: hour, Total: 4, Success: 3, Failure: 1}}
+}
+
+func (c counted) Token(pool.TokenID) stats.TokenStats {
+	return stats.TokenStats{Counts: requests(5, 1), LastUsed: c.now()}
+}
+
+func (c counted) Providers() []stats.ProviderStats {
+	return []stats.ProviderStats{
+		{Provider: "gone", Attempts: attempts(1, 0), Requests: requests(1, 0)},
+		{Provider: "ollama", Attempts: attempts(10, 2), Requests: requests(8, 2)},
+	}
+}
+
+func (c counted) Models(provider pool.ProviderID, limit int) []stats.ModelStats {
+	if provider == "openrouter" || limit != 100 {
+		return nil
+	}
+	return []stats.ModelStats{{Provider: "ollama", Model: "llama3", Requests: requests(8, 2)}}
+}
+
+func (c counted) Hours(_ pool.ProviderID, now time.Time) []stats.Hour {
+	return []stats.Hour{{Hour: now.Truncate(time.Hour), Attempts: attempts(10, 2), Requests: requests(8, 2)}}
+}
+
+func TestStats(t *testing.T) {
+	f := start(t, func(c *adminapi.Config) { c.Stats = counted{c.Now} })
+	id := f.addKey("a", `,"label":"ann"`)
+	f.addKey("b", `,"provider":"openrouter"`)
+	f.makeToken(`{"name":"any"}`)
+	f.makeToken(`{"name":"only","provider":"ollama"}`)
+
+	all := f.must("GET", "/admin/stats", "")
+	for name, want := range map[string]string{
+		"totalApiKeys": "2", "activeKeys": "2", "failedKeys": "0", "totalClientTokens": "2", "totalRequests": "21", "successCount": "9",
+		"failureCount": "2", "successRate": "0.8181818181818182", "upstreamAttempts": "15", "attemptFailures": "2",
+	} {
+		f.want(all, want, name)
+	}
+	var order []any
+	for _, p := range list(all, "providers") {
+		order = append(order, p["provider"])
+	}
+	if len(order) != 3 || order[0] != "gone" || order[1] != "ollama" || order[2] != "openrouter" {
+		t.Errorf("providers are %v", order)
+	}
+	f.want(list(all, "models")[0], "llama3", "model")
+	f.want(list(all, "hours")[0], "2", "attemptFailures")
+	one := f.must("GET", "/admin/stats?provider=openrouter", "")
+	f.want(one, "1", "totalApiKeys")
+	f.want(one, "1", "totalClientTokens")
+	f.want(one, "<nil>", "successRate")
+	f.refuse("GET", "/admin/stats?provider=nobody", "", 404, "PROVIDER_NOT_FOUND", "provider")
+
+	keys := f.must("GET", "/admin/keys/stats?provider=ollama", "")
+	f.want(keys, "1", "total")
+	row := list(keys, "keys")[0]
+	f.want(row, id, "id")
+	f.want(row, "ann", "label")
+	f.want(row, "active", "status")
+	f.want(row, "5", "stats", "total")
+	f.want(row, "0.75", "stats", "successRate")
+	f.want(row, "<nil>", "stats", "lastFailureTime")
+	if hours := list(row, "hours"); len(hours) != 2 || hours[1]["success"] != 3.0 {
+		t.Errorf("hours are %v", hours)
+	}
+	tokens := list(f.must("GET", "/admin/tokens", ""), "clientTokens")
+	f.want(tokens[0], "11", "stats", "total")
+	f.want(tokens[0], "2", "stats", "clientError")
+	f.want(tokens[0], "3", "stats", "canceled")
+}
+
+// addKeyDirectly adds a key without asking the services.
+func (f *fixture) addKeyDirectly() string {
+	f.t.Helper()
+	var k pool.Key
+	f.update(func(tx *store.Tx) (err error) {
+		k, err = tx.PutKey(pool.Key{Provider: "ollama", Secret: pool.NewSecret(secretOf("direct")), Weight: 1})
+		return err
+	})
+	return k.ID.String()
+}

@@ -1,0 +1,130 @@
+package rest
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"google.golang.org/genproto/googleapis/api/annotations"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+
+	_ "ollama-api-pool/gen/pool/admin/v1" // registers the descriptors that the routes are read from
+)
+
+const adminPackage = "pool.admin.v1"
+
+// route is one HTTP rule of the protos. The gateway has its own copy of the same rules, but does not tell enough of it: the
+// methods that a path has, the parameters that a query may have, and the shape of the body.
+type route struct {
+	method   string
+	pattern  string   // as in the proto; names the route in logs
+	segments []string // a segment in braces takes any text
+	input    protoreflect.MessageDescriptor
+	body     protoreflect.MessageDescriptor // nil: the body is not read
+	query    map[string]protoreflect.FieldDescriptor
+}
+
+// readRoutes reads the HTTP rules of all admin services.
+func readRoutes() ([]route, error) {
+	var routes []route
+	var failed error
+	protoregistry.GlobalFiles.RangeFilesByPackage(adminPackage, func(file protoreflect.FileDescriptor) bool {
+		for i := range file.Services().Len() {
+			methods := file.Services().Get(i).Methods()
+			for j := range methods.Len() {
+				r, err := readRoute(methods.Get(j))
+				if err != nil {
+					failed = err
+					return false
+				}
+				routes = append(routes, r)
+			}
+		}
+		return true
+	})
+	return routes, failed
+}
+
+func readRoute(m protoreflect.MethodDescriptor) (route, error) {
+	rule, ok := proto.GetExtension(m.Options(), annotations.E_Http).(*annotations.HttpRule)
+	if !ok || rule == nil || len(rule.GetAdditionalBindings()) > 0 {
+		return route{}, fmt.Errorf("%s: needs exactly one HTTP rule", m.FullName())
+	}
+	r := route{input: m.Input(), query: map[string]protoreflect.FieldDescriptor{}}
+	switch p := rule.GetPattern().(type) {
+	case *annotations.HttpRule_Get:
+		r.method, r.pattern = "GET", p.Get
+	case *annotations.HttpRule_Post:
+		r.method, r.pattern = "POST", p.Post
+	case *annotations.HttpRule_Patch:
+		r.method, r.pattern = "PATCH", p.Patch
+	case *annotations.HttpRule_Delete:
+		r.method, r.pattern = "DELETE", p.Delete
+	default:
+		return route{}, fmt.Errorf("%s: unsupported HTTP method", m.FullName())
+	}
+	r.segments = strings.Split(strings.TrimPrefix(r.pattern, "/"), "/")
+	switch rule.GetBody() {
+	case "":
+		r.addQuery()
+	case "*":
+		r.body = m.Input()
+	default:
+		r.body = m.Input().Fields().ByName(protoreflect.Name(rule.GetBody())).Message()
+	}
+	return r, nil
+}
+
+// addQuery makes parameters of the request's fields that are not part of the path, under both of their names.
+func (r *route) addQuery() {
+	fields := r.input.Fields()
+	for i := range fields.Len() {
+		f := fields.Get(i)
+		if slices.Contains(r.segments, "{"+string(f.Name())+"}") {
+			continue
+		}
+		r.query[f.JSONName()] = f
+		r.query[string(f.Name())] = f
+	}
+}
+
+// match answers the route's path parameters if the path is its own.
+func (r *route) match(path []string) (params []string, ok bool) {
+	if len(path) != len(r.segments) {
+		return nil, false
+	}
+	for i, want := range r.segments {
+		switch {
+		case !strings.HasPrefix(want, "{"):
+			if path[i] != want {
+				return nil, false
+			}
+		case path[i] == "":
+			return nil, false
+		default:
+			params = append(params, path[i])
+		}
+	}
+	return params, true
+}
+
+// find answers the route for the method and path. Without one, it answers the methods that the path has, if any. A literal
+// path wins over one with a parameter.
+func find(routes []route, method, path string) (found *route, params, methods []string) {
+	segments := strings.Split(strings.TrimPrefix(path, "/"), "/")
+	for i := range routes {
+		r := &routes[i]
+		p, ok := r.match(segments)
+		if !ok {
+			continue
+		}
+		methods = append(methods, r.method)
+		if r.method == method && (found == nil || len(p) < len(params)) {
+			found, params = r, p
+		}
+	}
+	slices.Sort(methods)
+	return found, params, slices.Compact(methods)
+}

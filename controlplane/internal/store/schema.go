@@ -1,0 +1,75 @@
+package store
+
+import (
+	"encoding/binary"
+	"slices"
+)
+
+// schemaVersion rises when an older release could no longer read the file.
+const schemaVersion = 1
+
+// The buckets of config.db. Ids and revisions are 8 bytes, big-endian, so that bbolt's order is theirs.
+const (
+	bucketMeta         = "meta"           // name → see below
+	bucketKeys         = "keys"           // id → record
+	bucketKeysByFP     = "keys_by_fp"     // keyed fingerprint of the secret → id
+	bucketKeyCounts    = "key_counts"     // provider → number of its keys
+	bucketTokens       = "tokens"         // id → record
+	bucketTokensByHash = "tokens_by_hash" // SHA-256 of the token → id
+	bucketProviders    = "providers"      // id → record
+	bucketNodes        = "nodes"          // id → record
+	bucketJoinTokens   = "join_tokens"    // id → record
+	bucketAdmins       = "admins"         // name → record
+	bucketChanges      = "changes"        // revision → what changed
+)
+
+func allBuckets() []string {
+	return []string{
+		bucketMeta, bucketKeys, bucketKeysByFP, bucketKeyCounts, bucketTokens, bucketTokensByHash,
+		bucketProviders, bucketNodes, bucketJoinTokens, bucketAdmins, bucketChanges,
+	}
+}
+
+// The names in bucket meta.
+const (
+	metaSchema    = "schema"     // number
+	metaClusterID = "cluster_id" // text; survives a restore
+	metaLineage   = "lineage"    // 16 bytes; within one, revisions never go back
+	metaRevision  = "revision"   // number
+	metaTerm      = "term"       // number; rises with every Open
+	metaKeyset    = "keyset"     // wrapped by the KEK
+	metaCreatedAt = "created_at" // Unix time in seconds
+	metaClosed    = "closed"     // there only after the store was closed in order, so that no damage can feign it
+	metaSealed    = "sealed/"    // and a name: format byte and sealed value
+)
+
+// The kinds of sealed values, as in their associated data.
+const (
+	sealedKey       = "upstream_key"
+	sealedJoinToken = "join_token"
+	sealedValue     = "sealed_value"
+)
+
+func number(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
+
+// parseNumber answers 0 for what is no number; the check at opening finds those.
+func parseNumber(b []byte) uint64 {
+	if len(b) != 8 {
+		return 0
+	}
+	return binary.BigEndian.Uint64(b)
+}
+
+// isName says whether s can be a bucket's key.
+func isName(s string) bool { return s != "" && len(s) <= maxName }
+
+const maxName = 256
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}

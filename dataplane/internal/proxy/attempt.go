@@ -1,0 +1,193 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+	"time"
+
+	"ollama-api-pool/dataplane/internal/leases"
+	"ollama-api-pool/dataplane/internal/provider"
+)
+
+// errSilent is why a watch cancels: the upstream has said nothing for too long.
+var errSilent = errors.New("the upstream is silent")
+
+// attempt is one try of a request with one key. It owns the loan: settle ends it exactly once, even in a panic.
+type attempt struct {
+	x      *exchange
+	loan   loan
+	secret string
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	watch  *time.Timer // cancels with errSilent
+	start  time.Time
+
+	firstByte time.Duration // 0: no byte of an answer has come
+	verdict   provider.Verdict
+	answered  bool // the client has its answer, or what there will be of it
+}
+
+// try sends the request with a borrowed key. If answered, the exchange is over; otherwise the client has seen nothing yet
+// and the verdict says what may follow.
+func (x *exchange) try(l loan) (v provider.Verdict, answered bool) {
+	a := &attempt{x: x, loan: l, start: x.p.now(), verdict: provider.Verdict{Class: provider.LocalError}}
+	x.attempts++
+	x.lastKey = l.KeyID()
+	a.ctx, a.cancel = context.WithCancelCause(x.r.Context())
+	a.watch = time.AfterFunc(x.up.firstByte, func() { a.cancel(errSilent) })
+	defer a.settle()
+	a.run()
+	return a.verdict, a.answered
+}
+
+func (a *attempt) settle() {
+	a.watch.Stop()
+	a.cancel(nil)
+	a.loan.Settle(leases.Attempt{Model: bounded(a.x.model), Verdict: a.verdict, FirstByte: a.firstByte})
+	a.x.p.metrics.attempt(a.x.prov.ID, a.verdict.Class)
+}
+
+func (a *attempt) run() {
+	resp, err := a.send()
+	if err != nil {
+		a.failed(err)
+		return
+	}
+	defer resp.Body.Close() // closed and not drained: a body may have no end
+	if resp.StatusCode < 200 || resp.StatusCode > 299 {
+		a.refused(resp)
+		return
+	}
+	switch a.kindOf(resp) {
+	case kindEvents:
+		a.relayStream(resp)
+	case kindJSON:
+		a.relayWhole(resp)
+	default:
+		a.verdict = provider.Verdict{Class: provider.Broken, Next: provider.Again, Status: resp.StatusCode}
+	}
+}
+
+// send dispatches the request. The body goes byte for byte as it came; without GetBody the transport never sends it a
+// second time by itself.
+func (a *attempt) send() (*http.Response, error) {
+	x := a.x
+	h := upHeaders(x.r.Header, x.prov, x.p.agent)
+	a.secret = authorize(h, x.up.dialect, a.loan)
+	for again := 0; ; again++ {
+		req := (&http.Request{
+			Method: x.r.Method, URL: x.up.urls[x.route.path], Header: h, ContentLength: int64(len(x.body)),
+			Body: io.NopCloser(bytes.NewReader(x.body)), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		}).WithContext(a.ctx)
+		resp, err := x.up.transport.RoundTrip(req)
+		if err == nil || again == 2 || !wasIdle(err) {
+			return resp, err
+		}
+	}
+}
+
+// failed judges an attempt that ended without an answer, or in the middle of one that the client has not seen.
+func (a *attempt) failed(error) {
+	switch {
+	case a.x.canceled():
+		a.canceled()
+	case errors.Is(context.Cause(a.ctx), errSilent):
+		a.verdict = provider.Verdict{Class: provider.Timeout, Next: provider.Once}
+	case a.firstByte > 0:
+		a.verdict = provider.Verdict{Class: provider.Broken, Next: provider.Again}
+	default:
+		a.verdict = provider.Verdict{Class: provider.LocalError, Next: provider.Again}
+	}
+}
+
+// canceled ends the attempt and the exchange: the client went away, which is nobody's fault.
+func (a *attempt) canceled() {
+	a.verdict = provider.Verdict{Class: provider.Canceled}
+	a.answered = true
+	a.x.giveUp()
+}
+
+// The bounds of what is read of an error.
+const (
+	maxRefusal  = 64 << 10
+	refusalTime = 5 * time.Second
+)
+
+// refused judges an answer that is not a 200.
+func (a *attempt) refused(resp *http.Response) {
+	a.watch.Reset(refusalTime)
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxRefusal)) // what has come of it is judged
+	if a.x.canceled() {
+		a.canceled()
+		return
+	}
+	a.verdict = a.redacted(a.x.up.dialect.Judge(resp.StatusCode, resp.Header, body, a.x.p.now()))
+}
+
+// redacted makes the verdict's words fit for a client before anyone else sees them.
+func (a *attempt) redacted(v provider.Verdict) provider.Verdict {
+	clean := func(s string) string { return redact(s, a.secret, a.x.up.host, a.x.model) }
+	v.Message = clean(v.Message)
+	for _, word := range [...]*string{&v.Type, &v.Code, &v.Param} {
+		if clean(*word) != *word {
+			*word = ""
+		}
+	}
+	return v
+}
+
+type kind uint8
+
+const (
+	kindOther kind = iota
+	kindEvents
+	kindJSON
+)
+
+// kindOf says how the answer's body is to be read. HTML and the like with a 200 is some page in front of the upstream; a
+// compressed body, which was not asked for, can be neither read nor searched for the key.
+func (a *attempt) kindOf(resp *http.Response) kind {
+	if e := resp.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
+		return kindOther
+	}
+	contentType := resp.Header.Get("Content-Type")
+	media, _, _ := mime.ParseMediaType(contentType)
+	switch {
+	case media == "text/event-stream", contentType == "" && a.x.stream:
+		return kindEvents
+	case isJSON(contentType, true):
+		return kindJSON
+	default:
+		return kindOther
+	}
+}
+
+// read reads on from the answer. The watch runs only while it waits, so that a slow client is not held against the
+// upstream; until the first byte it has been running since the request was sent.
+func (a *attempt) read(body io.Reader, to []byte) (int, error) {
+	if a.firstByte > 0 {
+		a.watch.Reset(a.x.up.idle)
+	}
+	n, err := body.Read(to)
+	if n > 0 {
+		if a.firstByte == 0 {
+			a.firstByte = max(a.x.p.now().Sub(a.start), 1)
+		}
+		a.watch.Stop()
+	}
+	return n, err
+}
+
+// spoiled ends an answer that has begun and cannot be completed: nothing is spliced to it, and the connection is cut so
+// that it passes for nothing complete.
+func (a *attempt) spoiled(v provider.Verdict) {
+	a.verdict, a.answered = v, true
+	a.x.end, a.x.cut = leases.EndTruncated, true
+}
+
+var truncated = provider.Verdict{Class: provider.Truncated, Status: http.StatusOK}

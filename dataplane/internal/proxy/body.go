@@ -1,0 +1,182 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"ollama-api-pool/dataplane/internal/provider"
+)
+
+const (
+	maxRequestDepth = 64
+	firstBody       = 16 << 10 // what is read into first when the length is not told
+	// A body has this long to arrive, and longer by its size at the slowest rate that is put up with.
+	bodyGrace   = 30 * time.Second
+	minBodyRate = 32 << 10 // bytes per second
+)
+
+// readBody reads the body to its end, which is also what lets net/http notice a client that hangs up, and finds in it what
+// the pool needs to know. The body itself is passed on as it is.
+func (x *exchange) readBody() *problem {
+	if e := x.r.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
+		return problemEncoding
+	}
+	if !isJSON(x.r.Header.Get("Content-Type"), true) {
+		return problemContentType
+	}
+	if x.r.ContentLength > x.p.maxBody {
+		return problemTooLarge(x.p.maxBody)
+	}
+	_ = x.rc.SetReadDeadline(time.Now().Add(x.bodyTime()))
+	prob := x.fillBody(http.MaxBytesReader(x.w, x.r.Body, x.p.maxBody))
+	if prob != nil {
+		return prob
+	}
+	_ = x.rc.SetReadDeadline(time.Time{})
+	var found request
+	if found, prob = scanRequest(x.body); prob == nil {
+		x.model, x.stream = found.model, found.stream
+	}
+	return prob
+}
+
+func (x *exchange) bodyTime() time.Duration {
+	size := x.r.ContentLength
+	if size < 0 {
+		size = x.p.maxBody
+	}
+	return bodyGrace + time.Duration(size/minBodyRate)*time.Second
+}
+
+// fillBody reads into a buffer that grows only as bytes arrive, and that all requests' memory has room for.
+func (x *exchange) fillBody(body io.Reader) *problem {
+	size := x.r.ContentLength
+	if size < 0 {
+		size = firstBody
+	}
+	if !x.hold(size) {
+		return problemBusy
+	}
+	buf := make([]byte, 0, size)
+	for {
+		if len(buf) == cap(buf) {
+			n, err := probeEnd(body)
+			if err != nil || len(n) == 0 {
+				x.body = buf
+				return x.bodyProblem(err)
+			}
+			if !x.hold(int64(max(cap(buf), firstBody))) {
+				return problemBusy
+			}
+			grown := make([]byte, len(buf), cap(buf)+max(cap(buf), firstBody))
+			copy(grown, buf)
+			buf = append(grown, n...)
+		}
+		n, err := body.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		if err != nil {
+			x.body = buf
+			return x.bodyProblem(err)
+		}
+	}
+}
+
+// probeEnd reads one byte more: a body that fills its buffer exactly is the usual case, and must not make it grow.
+func probeEnd(body io.Reader) ([]byte, error) {
+	var one [1]byte
+	for {
+		n, err := body.Read(one[:])
+		if n > 0 {
+			return one[:n], nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (x *exchange) hold(n int64) bool {
+	if !x.p.bodies.take(n) {
+		return false
+	}
+	x.held += n
+	return true
+}
+
+func (x *exchange) bodyProblem(err error) *problem {
+	var tooLarge *http.MaxBytesError
+	switch {
+	case err == io.EOF: //nolint:errorlint // Read returns it bare
+		return nil
+	case errors.As(err, &tooLarge):
+		return problemTooLarge(x.p.maxBody)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return problemSlowBody
+	default: // the client is gone, or its framing is broken
+		return problemBodyRead
+	}
+}
+
+// isJSON looks at a media type; absent says what to think of none.
+func isJSON(contentType string, absent bool) bool {
+	if contentType == "" {
+		return absent
+	}
+	media, _, err := mime.ParseMediaType(contentType)
+	if err != nil && !errors.Is(err, mime.ErrInvalidMediaParameter) {
+		return false
+	}
+	return media == "application/json" || strings.HasSuffix(media, "+json")
+}
+
+// request is what the pool needs to know of a body.
+type request struct {
+	model  string
+	stream bool
+}
+
+// scanRequest finds model and stream. Of duplicates the last counts, as with encoding/json. A name in another spelling
+// ("Model") is refused: some upstreams would take it for the real one, and a token's scope is judged by the model.
+func scanRequest(body []byte) (request, *problem) {
+	var model, stream []byte
+	var misspelt string
+	err := provider.Members(body, maxRequestDepth, func(key, value []byte) {
+		switch {
+		case string(key) == "model":
+			model = value
+		case string(key) == "stream":
+			stream = value
+		case strings.EqualFold(string(key), "model"):
+			misspelt = "model"
+		case strings.EqualFold(string(key), "stream"):
+			misspelt = "stream"
+		}
+	})
+	switch {
+	case errors.Is(err, provider.ErrTooDeep):
+		return request{}, problemTooDeep
+	case errors.Is(err, provider.ErrNotObject):
+		return request{}, problemNotObject
+	case err != nil:
+		return request{}, problemMalformed
+	case misspelt != "":
+		return request{}, problemBody(misspelt, "The parameter \""+misspelt+"\" must be written in lower case.")
+	}
+	found := request{model: provider.Text(model)}
+	if found.model == "" {
+		return request{}, problemBody("model", "The parameter \"model\" is required and must be a string.")
+	}
+	switch string(stream) {
+	case "true":
+		found.stream = true
+	case "", "false", "null":
+	default:
+		return request{}, problemBody("stream", "The parameter \"stream\" must be true or false.")
+	}
+	return found, nil
+}

@@ -1,0 +1,224 @@
+package proxy
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime"
+	"runtime/debug"
+	"time"
+
+	"ollama-api-pool/dataplane/internal/leases"
+	"ollama-api-pool/dataplane/internal/provider"
+	"ollama-api-pool/dataplane/internal/tokens"
+)
+
+// exchange is one client request and what has become of it so far. Only the request's own goroutine touches it, but for
+// the timer that a stream guards by its mutex.
+type exchange struct {
+	p     *Proxy
+	w     http.ResponseWriter
+	rc    *http.ResponseController
+	r     *http.Request
+	id    string
+	start time.Time
+
+	route *route
+	token *tokens.Token // nil until the caller is known; from then on Served is owed
+	prov  *provider.Provider
+	up    *upstream
+	body  []byte
+	held  int64 // of the memory for bodies
+	model string
+	// stream is what the body asks for; Accept is no guide, as most SDKs always send application/json.
+	stream bool
+
+	tried      []leases.KeyID
+	met        met
+	attempts   int
+	lastKey    leases.KeyID
+	status     int           // committed; 0: the client has seen nothing
+	firstEvent time.Duration // until the first event of a stream; 0: none
+	end        leases.End
+	cut        bool // the connection is to be aborted, so that what was sent passes for nothing complete
+	panicked   bool
+	stranger   bool      // the caller is not known
+	deadline   time.Time // of writes to the client
+}
+
+// writeTimeout is how long a client may take no bytes before it is given up.
+const writeTimeout = 60 * time.Second
+
+func (p *Proxy) begin(w http.ResponseWriter, r *http.Request) *exchange {
+	x := &exchange{p: p, w: w, rc: http.NewResponseController(w), r: r, id: "req_" + rand.Text(), start: p.now()}
+	x.tried = make([]leases.KeyID, 0, maxKeys)
+	w.Header().Set("X-Request-Id", x.id)
+	_ = x.rc.SetWriteDeadline(time.Time{}) // the one that an earlier request on this connection left
+	p.metrics.inFlight.Inc()
+	return x
+}
+
+// finish ends an exchange however it went. A panic is answered here and goes no further; a connection that must not end
+// cleanly is aborted by net/http's own means.
+func (p *Proxy) finish(x *exchange) {
+	cause := recover()
+	if cause == http.ErrAbortHandler { //nolint:errorlint // net/http compares it so
+		x.cut = true
+	} else if cause != nil {
+		x.answerForPanic(cause)
+	}
+	p.bodies.give(x.held)
+	if x.token != nil {
+		p.book.Served(leases.Request{Token: x.token.ID, Provider: x.providerID(), Model: bounded(x.model), End: x.end})
+	}
+	p.metrics.inFlight.Dec()
+	p.metrics.request(x, p.now().Sub(x.start))
+	x.logLine()
+	if x.cut {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+func (x *exchange) answerForPanic(cause any) {
+	x.panicked = true
+	x.p.metrics.panics.Inc()
+	what := fmt.Sprintf("%T", cause) // its text may hold anything
+	if err, ok := cause.(runtime.Error); ok {
+		what = err.Error()
+	}
+	x.p.log.Error("panic while serving a request", slog.String("request_id", x.id), slog.String("cause", what),
+		slog.String("stack", string(debug.Stack())))
+	if x.status != 0 {
+		x.cut, x.end = true, leases.EndTruncated
+		return
+	}
+	x.refuse(problemInternal(x.id))
+}
+
+// identify finds out whose token the request carries. From here on the request is counted.
+func (p *Proxy) identify(x *exchange) *problem {
+	credential, err := tokens.Credential(x.r.Header)
+	if errors.Is(err, tokens.ErrAmbiguous) {
+		return problemTwoCredentials
+	}
+	if err != nil || !tokens.WellFormed(credential) {
+		return problemUnauthorized
+	}
+	token, err := p.book.Token(tokens.Digest(credential))
+	switch {
+	case errors.Is(err, leases.ErrUnknownToken):
+		return problemUnauthorized
+	case err != nil:
+		return problemNotReady(err)
+	case errors.Is(token.Allows("", "", p.now()), tokens.ErrExpired):
+		return problemUnauthorized
+	}
+	x.token = token
+	p.book.Arrive()
+	return nil
+}
+
+// admit asks whether the provider is there, may be used by this token, and is reachable from here at all.
+func (p *Proxy) admit(x *exchange, providerID string) *problem {
+	if err := p.book.Ready(); err != nil {
+		return problemNotReady(err)
+	}
+	prov, ok := p.book.Provider(providerID)
+	if !ok {
+		return problemNotFound
+	}
+	x.prov = prov
+	if err := x.token.Allows(prov.ID, "", p.now()); err != nil {
+		return problemNotAllowed(err)
+	}
+	if !prov.Enabled {
+		return problemDisabled(prov.ID)
+	}
+	up, err := p.upstreams.get(prov)
+	if err != nil {
+		return problemMisconfigured
+	}
+	x.up = up
+	return nil
+}
+
+// borrow gets a key that is good at this moment, or says why there is none.
+func (x *exchange) borrow() (loan, *problem) {
+	for range maxKeys {
+		l, err := x.p.book.lend(x.prov.ID, bounded(x.model), x.tried)
+		if err != nil {
+			if noKey, ok := errors.AsType[*leases.NoKeyError](err); ok {
+				return nil, x.met.problem(noKey)
+			}
+			return nil, problemNotReady(err)
+		}
+		x.tried = append(x.tried, l.KeyID())
+		if l.Usable() {
+			return l, nil
+		}
+		l.Return()
+	}
+	return nil, x.met.problem(&leases.NoKeyError{Cause: leases.CauseTried})
+}
+
+// providerID is for counting; empty until the provider is known to exist.
+func (x *exchange) providerID() string {
+	if x.prov == nil {
+		return ""
+	}
+	return x.prov.ID
+}
+
+// commit sends the status and headers. After it the client has seen something, and no other key may be tried.
+func (x *exchange) commit(status int) {
+	if x.p.expose && x.token != nil {
+		x.exposeRoute()
+	}
+	x.status = status
+	x.allowWrite()
+	x.w.WriteHeader(status)
+}
+
+// write passes bytes on to the client and does not return before they are on their way.
+func (x *exchange) write(b []byte) error {
+	x.allowWrite()
+	if _, err := x.w.Write(b); err != nil {
+		return err
+	}
+	return x.rc.Flush()
+}
+
+// allowWrite renews the deadline of writes when half of it is gone. A stalled client must not hold its key for ever.
+func (x *exchange) allowWrite() {
+	now := time.Now() // deadlines of connections know no other clock
+	if x.deadline.Sub(now) < writeTimeout/2 {
+		x.deadline = now.Add(writeTimeout)
+		_ = x.rc.SetWriteDeadline(x.deadline) // not supported: nothing to bound
+	}
+}
+
+// canceled says whether the client has gone away.
+func (x *exchange) canceled() bool { return x.r.Context().Err() != nil }
+
+// giveUp ends an exchange whose client has gone away. To return normally would send an empty 200.
+func (x *exchange) giveUp() {
+	x.end, x.cut = leases.EndCanceled, true
+}
+
+// refuse answers with a problem of the pool's own wording.
+func (x *exchange) refuse(prob *problem) {
+	x.end, x.stranger = prob.end, prob.unknownCaller
+	if x.canceled() {
+		x.giveUp()
+		return
+	}
+	h := x.w.Header()
+	body := prob.headersAndBody(h)
+	x.commit(prob.status)
+	_, _ = x.w.Write(body) // whoever is gone needs no answer
+}
+
+// bounded cuts a model's name to what is counted.
+func bounded(model string) string { return cut(model, 200) }

@@ -1,0 +1,76 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"time"
+
+	"ollama-api-pool/dataplane/internal/leases"
+	"ollama-api-pool/dataplane/internal/provider"
+)
+
+const (
+	maxProbes    = 4 // at the same time
+	probeTimeout = 15 * time.Second
+)
+
+// RunProbes asks upstreams about keys whenever the control plane wants this node to, until ctx is done; then it waits for
+// the probes under way. Probes are told from clients' requests by their User-Agent.
+func (p *Proxy) RunProbes(ctx context.Context) {
+	var running sync.WaitGroup
+	defer running.Wait()
+	free := make(chan struct{}, maxProbes)
+	for {
+		select {
+		case free <- struct{}{}:
+		case <-ctx.Done():
+			return
+		}
+		select {
+		case probe, ok := <-p.probes.Probes():
+			if !ok {
+				return
+			}
+			running.Go(func() {
+				defer func() { <-free }()
+				p.probes.Probed(probe.Loan, p.probe(ctx, bookLoan{probe.Loan, p.probes}, probe))
+			})
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// probe sends the dialect's cheapest question and reads the answer.
+func (p *Proxy) probe(ctx context.Context, l loan, what leases.Probe) provider.Verdict {
+	up, err := p.upstreams.get(what.Provider)
+	if err != nil {
+		return provider.Verdict{Class: provider.LocalError}
+	}
+	ttl := probeTimeout
+	if what.TTL > 0 {
+		ttl = min(ttl, what.TTL)
+	}
+	timed, cancel := context.WithTimeout(ctx, ttl)
+	defer cancel()
+	method, path, body := up.dialect.Probe()
+	resp, said, secret, err := up.ask(timed, question{
+		method: method, path: path, body: body, limit: maxRefusal, prov: what.Provider, agent: p.agent + " (probe)", loan: l,
+	})
+	switch {
+	case ctx.Err() != nil:
+		return provider.Verdict{Class: provider.LocalError}
+	case errors.Is(err, context.DeadlineExceeded):
+		return provider.Verdict{Class: provider.Timeout}
+	case err != nil:
+		return provider.Verdict{Class: provider.LocalError}
+	}
+	v := up.dialect.JudgeProbe(resp.StatusCode, resp.Header, said, p.now())
+	v.Message = redact(v.Message, secret, up.host, "")
+	return v
+}
+
+func bodyOf(b []byte) io.ReadCloser { return io.NopCloser(bytes.NewReader(b)) }

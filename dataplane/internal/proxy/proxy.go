@@ -1,0 +1,158 @@
+// Package proxy is the path of a client's request: who asks, for which model, with which key it is sent, what the answer
+// means, and how it is passed on. ServeHTTP has it all on one page; attempt.go is one try with one key, stream.go passes
+// events on, problem.go holds every word that a client is told by the pool itself.
+//
+// The proxy keeps nothing that matters: when the process dies, clients see cut connections and nothing else is lost. It
+// never waits for the control plane.
+package proxy
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Config makes a Proxy.
+type Config struct {
+	Book            Book         // keys and tokens. Required
+	Version, Region string       // told by /health
+	MaxBody         int64        // of a request; default 32 MiB
+	CORSOrigins     []string     // whose pages may call; nil: all ("*"), empty: none
+	Logger          *slog.Logger // default: discards
+	// ExposeRouteHeaders adds x-pool-attempts, x-pool-key and x-pool-region to answers.
+	ExposeRouteHeaders bool
+	// DialUpstream replaces the dialer to upstreams, and with it the guard against private addresses.
+	DialUpstream func(ctx context.Context, network, addr string) (net.Conn, error)
+	Registerer   prometheus.Registerer // default: metrics are counted but not shown
+	Now          func() time.Time      // default time.Now
+}
+
+func (c Config) maxBody() int64 {
+	if c.MaxBody > 0 {
+		return c.MaxBody
+	}
+	return 32 << 20
+}
+
+func (c Config) logger() *slog.Logger {
+	if c.Logger != nil {
+		return c.Logger
+	}
+	return slog.New(slog.DiscardHandler)
+}
+
+func (c Config) clock() func() time.Time {
+	if c.Now != nil {
+		return c.Now
+	}
+	return time.Now
+}
+
+func (c Config) userAgent() string {
+	if c.Version == "" {
+		return "ollama-api-pool"
+	}
+	return "ollama-api-pool/" + c.Version
+}
+
+var _ http.Handler = (*Proxy)(nil)
+
+// Proxy serves the API that clients call. Make it with New.
+type Proxy struct {
+	book      lender
+	probes    Book // nil in tests that do not probe
+	maxBody   int64
+	cors      corsPolicy
+	expose    bool
+	region    string
+	version   string
+	agent     string
+	log       *slog.Logger
+	now       func() time.Time
+	metrics   *metrics
+	upstreams upstreams
+	bodies    *memory
+	lists     modelLists
+}
+
+// New makes a Proxy.
+func New(c Config) *Proxy {
+	p := newProxy(c, bookLender{c.Book})
+	p.probes = c.Book
+	return p
+}
+
+func newProxy(c Config, b lender) *Proxy {
+	return &Proxy{
+		book: b, maxBody: c.maxBody(), cors: newCORSPolicy(c.CORSOrigins), expose: c.ExposeRouteHeaders,
+		region: c.Region, version: c.Version, agent: c.userAgent(), log: c.logger(), now: c.clock(),
+		metrics: newMetrics(c.Registerer), upstreams: upstreams{dial: c.DialUpstream}, bodies: newMemory(bodyMemory()),
+	}
+}
+
+// CloseIdle closes the connections to upstreams that no request is using.
+func (p *Proxy) CloseIdle() { p.upstreams.closeIdle() }
+
+// ServeHTTP is a request's whole life.
+func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := p.begin(w, r)
+	defer p.finish(x) // counts and logs it, whatever happened, and answers for a panic
+	if prob := p.serve(x); prob != nil {
+		x.refuse(prob)
+	}
+}
+
+func (p *Proxy) serve(x *exchange) *problem {
+	p.cors.allow(x.w.Header(), x.r.Header)
+	rt, providerID := find(x.r)
+	switch {
+	case rt == nil:
+		return problemNotFound
+	case x.r.Method == http.MethodOptions:
+		p.cors.preflight(x, rt)
+		return nil
+	case !rt.takes(x.r.Method):
+		return problemMethod(rt.methods())
+	case rt.open:
+		return rt.serve(p, x)
+	}
+	x.route = rt
+	x.w.Header().Set("Cache-Control", "no-store")
+	if prob := p.identify(x); prob != nil {
+		return prob
+	}
+	if prob := p.admit(x, providerID); prob != nil {
+		return prob
+	}
+	return rt.serve(p, x)
+}
+
+// relay passes a request on to the provider with one key after another, until one answers or no other may be tried.
+func (p *Proxy) relay(x *exchange) *problem {
+	if prob := x.readBody(); prob != nil {
+		return prob
+	}
+	if err := x.token.Allows(x.prov.ID, x.model, p.now()); err != nil {
+		return problemNotAllowed(err)
+	}
+	x.up.retries.arrive(p.now())
+	allowed := newTries(x.prov, x.up.retries)
+	for {
+		l, prob := x.borrow()
+		if prob != nil {
+			return prob
+		}
+		v, answered := x.try(l)
+		if answered {
+			return nil
+		}
+		x.met.add(v)
+		if !allowed.another(v, p.now()) {
+			return x.met.problem(nil)
+		}
+	}
+}

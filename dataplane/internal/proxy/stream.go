@@ -1,0 +1,294 @@
+package proxy
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"ollama-api-pool/dataplane/internal/leases"
+	"ollama-api-pool/dataplane/internal/provider"
+)
+
+const (
+	// commentsHeld is for how long comments in front of the first event keep the status back, so that another key can
+	// still be tried; then the client gets them.
+	commentsHeld = 15 * time.Second
+	// afterDone is how long an upstream may take to end its stream after [DONE]. If it does, its connection can be used
+	// again; the client waits no longer than this either way.
+	afterDone = 50 * time.Millisecond
+)
+
+// stream passes events on as they come. Its mutex is free only while it waits for the upstream: that is when hold may
+// commit the status from a timer.
+type stream struct {
+	a     *attempt
+	resp  *http.Response
+	split splitter
+
+	mu    sync.Mutex // guards all of it, and the client's side of the exchange
+	hold  *time.Timer
+	gone  int   // bytes of split.buf that the client has
+	held  int64 // of the memory for bodies, for an event that is larger than most
+	begun bool  // the first event has been judged good
+	ended bool  // [DONE], or a finish_reason, has passed
+	over  bool  // nothing more goes to the client
+}
+
+// relayStream passes a stream on. Until its first event is there and is none about a failure the client sees nothing; from
+// then on the answer is this one, and if it breaks, it ends as broken.
+func (a *attempt) relayStream(resp *http.Response) {
+	buf := getBuffer()
+	s := &stream{a: a, resp: resp}
+	s.split.buf = (*buf)[:0]
+	s.mu.Lock()
+	defer func() {
+		s.over = true
+		s.mu.Unlock()
+		if s.hold != nil {
+			s.hold.Stop()
+		}
+		a.x.p.bodies.give(s.held)
+		*buf = s.split.buf
+		putBuffer(buf)
+	}()
+	for !s.over {
+		s.step()
+	}
+}
+
+// step waits for more and passes on what is complete.
+func (s *stream) step() {
+	space, err := s.room()
+	if err != nil {
+		s.broken()
+		return
+	}
+	n, err := s.read(space)
+	s.split.buf = s.split.buf[:len(s.split.buf)+n]
+	if !s.passEvents() {
+		return
+	}
+	switch {
+	case err == io.EOF: //nolint:errorlint // Read returns it bare
+		s.endOfStream()
+	case err != nil && (s.a.x.canceled() || s.a.x.status == 0):
+		s.over = true
+		s.a.failed(err)
+	case err != nil:
+		s.broken()
+	}
+}
+
+// room makes space for more. Large events come out of the memory for bodies.
+func (s *stream) room() ([]byte, error) {
+	if n := int64(cap(s.split.buf)); len(s.split.buf) == cap(s.split.buf) && n >= largestBuf {
+		if !s.a.x.p.bodies.take(n) {
+			return nil, errEventTooLarge
+		}
+		s.held += n
+	}
+	return s.split.room()
+}
+
+// read is the only place where the mutex is free.
+func (s *stream) read(space []byte) (int, error) {
+	s.mu.Unlock()
+	defer s.mu.Lock()
+	return s.a.read(s.resp.Body, space)
+}
+
+// passEvents sends on the complete events, all in one write. false: the stream is over.
+func (s *stream) passEvents() bool {
+	for {
+		start := s.split.event
+		event, ok := s.split.next()
+		if !ok {
+			break
+		}
+		if !s.look(event, start) {
+			return false
+		}
+	}
+	if !s.begun && s.a.x.status == 0 {
+		if s.split.event > 0 && s.hold == nil {
+			s.hold = time.AfterFunc(commentsHeld, s.release)
+		}
+		return true
+	}
+	return s.pass(s.split.event)
+}
+
+// look inspects one event, which starts at start and is complete. false: the stream is over.
+func (s *stream) look(event []byte, start int) bool {
+	if !s.begun {
+		return s.lookFirst(event)
+	}
+	if bytes.Contains(event, []byte(`"error"`)) {
+		if data, _ := eventData(event); s.failure(data, start) {
+			return false
+		}
+	}
+	switch {
+	case bytes.Contains(event, []byte("[DONE]")) && isDone(event):
+		if s.pass(s.split.event) {
+			s.done()
+		}
+		return false
+	case !s.ended && finishes(event):
+		s.ended = true
+	}
+	return true
+}
+
+// lookFirst judges the first event with data in it.
+func (s *stream) lookFirst(event []byte) bool {
+	data, has := eventData(event)
+	if !has {
+		return true // a comment
+	}
+	v, bad := provider.Verdict{Class: provider.Broken, Next: provider.Again}, true // [DONE] at once: no answer at all
+	if !isDone(event) {
+		v, bad = s.a.x.up.dialect.JudgeEvent(data, s.a.x.p.now())
+	}
+	if bad {
+		v = s.a.redacted(v)
+		s.over = true
+		if s.a.x.status == 0 {
+			s.a.verdict = v
+			return false
+		}
+		s.fail(problemOf(v), v) // comments have been passed on, but nothing of an answer: the key is judged
+		return false
+	}
+	s.begun = true
+	s.ended = finishes(event)
+	s.a.x.firstEvent = s.a.x.p.now().Sub(s.a.x.start)
+	s.commit()
+	return true
+}
+
+// failure ends the stream if the event's data is an error. What is no JSON at all is the client's to make sense of: it has
+// begun to read this answer.
+func (s *stream) failure(data []byte, start int) bool {
+	if provider.Members(data, maxRequestDepth, func(_, _ []byte) {}) != nil {
+		return false
+	}
+	v, bad := s.a.x.up.dialect.JudgeEvent(data, s.a.x.p.now())
+	if !bad {
+		return false
+	}
+	if s.pass(start) {
+		v = s.a.redacted(v)
+		prob := problemOf(v)
+		if v.Message != "" {
+			prob = &problem{status: prob.status, typ: prob.typ, code: prob.code, message: v.Message}
+		}
+		s.fail(prob, truncated)
+	}
+	return true
+}
+
+// release is what the timer calls: the comments have been held back for long enough.
+func (s *stream) release() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over || s.begun || s.a.x.status != 0 {
+		return
+	}
+	s.commit()
+	if s.a.x.write(s.split.buf[:s.split.event]) == nil {
+		s.gone = s.split.event
+	} // else the client is gone, which the request's context tells too
+}
+
+func (s *stream) commit() {
+	if s.a.x.status != 0 {
+		return
+	}
+	h := s.a.x.w.Header()
+	downHeaders(h, s.resp.Header, s.a.secret)
+	if h.Get("Content-Type") == "" {
+		h.Set("Content-Type", "text/event-stream")
+	}
+	h.Set("X-Accel-Buffering", "no") // else nginx in front holds events back
+	s.a.answered = true
+	s.a.x.commit(s.resp.StatusCode)
+}
+
+// pass sends what lies before end and has not gone yet. false: the client is gone, and so the stream is over.
+func (s *stream) pass(end int) bool {
+	if end > s.gone {
+		if err := s.a.x.write(s.split.buf[s.gone:end]); err != nil {
+			s.over = true
+			s.a.canceled()
+			return false
+		}
+	}
+	s.gone = 0
+	s.split.release(end)
+	if s.held > 0 && len(s.split.buf) < smallBuf { // a stream that waits must not keep what one large event took
+		s.split.buf = append(make([]byte, 0, smallBuf), s.split.buf...)
+		s.a.x.p.bodies.give(s.held)
+		s.held = 0
+	}
+	return true
+}
+
+// endOfStream judges a stream that ended without [DONE].
+func (s *stream) endOfStream() {
+	if rest := s.split.rest(); len(rest) > 0 { // an event without its blank line
+		start := s.split.event
+		s.split.event, s.split.line, s.split.pos = len(s.split.buf), len(s.split.buf), len(s.split.buf)
+		if !s.look(rest, start) {
+			return
+		}
+	}
+	switch {
+	case !s.begun && s.a.x.status == 0:
+		s.over = true
+		s.a.verdict = provider.Verdict{Class: provider.Broken, Next: provider.Again, Status: s.resp.StatusCode}
+	case !s.ended:
+		s.broken()
+	case s.pass(s.split.event):
+		s.succeed()
+	}
+}
+
+// done ends a stream after [DONE].
+func (s *stream) done() {
+	s.succeed()
+	s.a.watch.Reset(afterDone)
+	var tail [512]byte
+	for {
+		if _, err := s.resp.Body.Read(tail[:]); err != nil {
+			return
+		}
+	}
+}
+
+func (s *stream) succeed() {
+	s.over = true
+	s.a.verdict, s.a.x.end = provider.Verdict{Class: provider.OK, Status: s.resp.StatusCode}, leases.EndOK
+}
+
+// broken ends a stream that its upstream cut, stalled, or made unreadable.
+func (s *stream) broken() {
+	s.over = true
+	if s.a.x.status == 0 {
+		s.a.verdict = provider.Verdict{Class: provider.Broken, Next: provider.Again, Status: s.resp.StatusCode}
+		return
+	}
+	s.fail(badGateway(http.StatusBadGateway, "upstream_truncated", "The provider's answer was cut off."), truncated)
+}
+
+// fail tells the client in its dialect that the stream has failed, and cuts it. Half an event that has not gone never goes.
+func (s *stream) fail(prob *problem, v provider.Verdict) {
+	s.over = true
+	if s.a.x.write(prob.streamEvent()) != nil {
+		s.a.canceled()
+		return
+	}
+	s.a.spoiled(v)
+}

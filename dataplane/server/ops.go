@@ -1,0 +1,92 @@
+package server
+
+import (
+	"encoding/json"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"net/netip"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// opsServer serves health and metrics to whoever runs the node; none of it holds a secret.
+func (s *Server) opsServer() *http.Server {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{EnableOpenMetrics: true}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, http.StatusOK, map[string]string{"status": "ok", "version": s.cfg.Version})
+	})
+	mux.HandleFunc("GET /readyz", s.readyz)
+	mux.HandleFunc("GET /debug/pprof/", loopbackOnly(pprof.Index))
+	mux.HandleFunc("GET /debug/pprof/profile", loopbackOnly(pprof.Profile))
+	mux.HandleFunc("GET /debug/pprof/trace", loopbackOnly(pprof.Trace))
+	return &http.Server{
+		Handler:           mux,
+		ReadHeaderTimeout: 5 * time.Second,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(s.cfg.Logger.Handler(), slog.LevelDebug),
+	}
+}
+
+// readyz is true while requests can be served: also when the control plane is away, as long as lease or grace last.
+func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
+	switch err := s.book.Ready(); {
+	case s.draining.Load():
+		answer(w, http.StatusServiceUnavailable, map[string]string{"status": "draining"})
+	case err != nil:
+		answer(w, http.StatusServiceUnavailable, map[string]string{
+			"status": "not ready", "reason": err.Error(), "link": s.link.State(),
+		})
+	default:
+		answer(w, http.StatusOK, map[string]string{"status": "ready", "link": s.link.State()})
+	}
+}
+
+func answer(w http.ResponseWriter, status int, body map[string]string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body)
+}
+
+// loopbackOnly keeps profiles from anybody who is not on this machine.
+func loopbackOnly(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		host, _, _ := net.SplitHostPort(r.RemoteAddr)
+		if addr, err := netip.ParseAddr(host); err != nil || !addr.IsLoopback() {
+			answer(w, http.StatusForbidden, map[string]string{"status": "only from this machine"})
+			return
+		}
+		next(w, r)
+	}
+}
+
+func (s *Server) registerMetrics() {
+	s.registry.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "apipool_leases", Help: "Upstream keys that this node holds.",
+		}, func() float64 { return float64(s.book.Held()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "apipool_ready", Help: "Whether requests can be served: 1 or 0.",
+		}, func() float64 {
+			if s.book.Ready() != nil {
+				return 0
+			}
+			return 1
+		}),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "apipool_unacknowledged_batches", Help: "Outcome batches that the control plane has not confirmed.",
+		}, func() float64 { return float64(s.link.Reporter().Unconfirmed()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "apipool_build_info", Help: "1, labelled with the version and the region.",
+			ConstLabels: prometheus.Labels{"version": s.cfg.Version, "region": s.cfg.Region},
+		}, func() float64 { return 1 }),
+	)
+}

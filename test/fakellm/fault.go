@@ -1,0 +1,81 @@
+package fakellm
+
+import (
+	"cmp"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// fault is an error before it is put into a dialect's words.
+type fault struct {
+	status     int
+	message    string // empty: what providers usually say with this status
+	code       string // OpenAI's word for it, where its status alone does not tell
+	retryAfter string
+	resetIn    time.Duration
+	resetAt    time.Time
+	body       []byte // said instead of all the above
+}
+
+// scripted is the refusal that a key's behaviour asks for.
+func (u *Upstream) scripted(b Behaviour) fault {
+	f := fault{status: b.Status, retryAfter: b.RetryAfter, resetIn: b.ResetIn}
+	if b.ResetIn > 0 {
+		f.resetAt = u.cfg.Now().Add(b.ResetIn)
+	}
+	if b.Body != "" {
+		f.body = []byte(b.Body)
+	}
+	return f
+}
+
+// inBand is the error that a key's behaviour puts into a 200.
+func (u *Upstream) inBand(b Behaviour) []byte {
+	if b.Body != "" {
+		return []byte(b.Body)
+	}
+	return u.errorBody(fault{status: cmp.Or(b.ErrorCode, http.StatusBadGateway), retryAfter: b.RetryAfter})
+}
+
+func (f fault) text(dialect string) string {
+	text := cmp.Or(f.message, usualMessage(f.status, dialect))
+	if dialect == Ollama && !f.resetAt.IsZero() {
+		text += ", it resets at " + f.resetAt.UTC().Format(time.RFC3339)
+	}
+	return text
+}
+
+func usualMessage(status int, dialect string) string {
+	switch status {
+	case http.StatusUnauthorized:
+		return "unauthorized: invalid API key"
+	case http.StatusPaymentRequired:
+		if dialect == Ollama {
+			return "you have reached your weekly usage limit"
+		}
+		return "insufficient credits"
+	case http.StatusForbidden:
+		if dialect == OpenRouter {
+			// Its usual 403 is about the prompt, not about the key.
+			return "Your input was flagged by moderation"
+		}
+		return "forbidden"
+	case http.StatusTooManyRequests:
+		return "rate limit exceeded"
+	}
+	return cmp.Or(http.StatusText(status), "status "+strconv.Itoa(status))
+}
+
+// resetHeader tells a reset in the header the dialect has for it. Ollama has none.
+func (u *Upstream) resetHeader(h http.Header, f fault) {
+	if f.resetAt.IsZero() {
+		return
+	}
+	switch u.cfg.Dialect {
+	case OpenAI:
+		h.Set("X-Ratelimit-Reset-Requests", f.resetIn.String())
+	case OpenRouter:
+		h.Set("X-Ratelimit-Reset", strconv.FormatInt(f.resetAt.UnixMilli(), 10))
+	}
+}

@@ -1,0 +1,68 @@
+package system
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+
+	"google.golang.org/grpc/test/bufconn"
+)
+
+// memnet is a network in memory: names instead of addresses, and links that can be cut.
+type memnet struct {
+	mu    sync.Mutex
+	at    map[string]*bufconn.Listener
+	cut   map[string]bool // from→to
+	conns map[string][]net.Conn
+}
+
+func newMemnet() *memnet {
+	return &memnet{at: map[string]*bufconn.Listener{}, cut: map[string]bool{}, conns: map[string][]net.Conn{}}
+}
+
+// listen opens a name; one that was closed can be opened again.
+func (n *memnet) listen(name string) net.Listener {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	l := bufconn.Listen(256 << 10)
+	n.at[name] = l
+	return l
+}
+
+// dialer answers how `from` reaches others.
+func (n *memnet) dialer(from string) func(ctx context.Context, address string) (net.Conn, error) {
+	return func(ctx context.Context, address string) (net.Conn, error) {
+		n.mu.Lock()
+		l, cut := n.at[address], n.cut[from+"→"+address]
+		n.mu.Unlock()
+		if l == nil || cut {
+			return nil, errors.New("connection refused")
+		}
+		c, err := l.DialContext(ctx)
+		if err != nil {
+			return nil, err
+		}
+		n.mu.Lock()
+		n.conns[from+"→"+address] = append(n.conns[from+"→"+address], c)
+		n.mu.Unlock()
+		return c, nil
+	}
+}
+
+// sever closes what is open between two names and lets nothing new through, until mend.
+func (n *memnet) sever(from, to string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.cut[from+"→"+to] = true
+	for _, c := range n.conns[from+"→"+to] {
+		_ = c.Close()
+	}
+	delete(n.conns, from+"→"+to)
+}
+
+func (n *memnet) mend(from, to string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.cut, from+"→"+to)
+}
