@@ -3,9 +3,7 @@ package system
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -28,14 +26,11 @@ const (
 
 // cluster is both planes and the pretend upstream in one bubble. Everything stops before the bubble ends.
 type cluster struct {
-	t        *testing.T
+	*operator
 	dir      string
 	net      *memnet
-	upstream *fakellm.Upstream
 	control  *running
 	nodes    map[string]*running
-	client   *http.Client
-	logs     *logs
 	http     *http.Server
 	wg       sync.WaitGroup
 	changeCP func(*controlplane.Config)
@@ -52,15 +47,15 @@ func bubble(t *testing.T, nodes []string, story func(*cluster)) {
 	t.Helper()
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		c := &cluster{t: t, dir: dir, net: newMemnet(), nodes: map[string]*running{}, logs: &logs{}}
-		defer c.close()
-		c.startUpstream()
-		c.client = &http.Client{Transport: &http.Transport{
-			DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
+		c := &cluster{dir: dir, net: newMemnet(), nodes: map[string]*running{}}
+		c.operator = &operator{t: t, base: "http://admin", token: adminToken, logs: &logs{}, client: &http.Client{
+			Transport: &http.Transport{DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
 				host, _, _ := net.SplitHostPort(address)
 				return c.net.dialer("client")(ctx, host)
-			},
+			}},
 		}}
+		defer c.close()
+		c.startUpstream()
 		c.startControl()
 		for _, n := range nodes {
 			c.startNode(n)
@@ -169,70 +164,6 @@ func (c *cluster) ready(id string) {
 	c.t.Fatalf("node %s did not get ready", id)
 }
 
-// admin calls REST and fails unless it answers 200.
-func (c *cluster) admin(method, path, body string, into any) {
-	c.t.Helper()
-	status, text := c.try(method, path, body)
-	if status != http.StatusOK {
-		c.t.Fatalf("%s %s: %d %s", method, path, status, text)
-	}
-	if into != nil {
-		if err := json.Unmarshal(text, into); err != nil {
-			c.t.Fatalf("%s %s: %v in %s", method, path, err, text)
-		}
-	}
-}
-
-func (c *cluster) try(method, path, body string) (int, []byte) {
-	c.t.Helper()
-	req, err := http.NewRequestWithContext(c.t.Context(), method, "http://admin"+path, strings.NewReader(body))
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	req.Host = "127.0.0.1"
-	req.Header.Set("Authorization", "Bearer "+adminToken)
-	if body != "" {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	resp, err := c.client.Do(req)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	c.logs.answer(text)
-	return resp.StatusCode, text
-}
-
-// addKey adds a key that behaves so at the upstream, and answers its id.
-func (c *cluster) addKey(secret string, b fakellm.Behaviour) string {
-	c.t.Helper()
-	if err := c.upstream.SetKey(secret, b); err != nil {
-		c.t.Fatal(err)
-	}
-	var made struct{ APIKey struct{ ID string } }
-	c.admin("POST", "/admin/api-keys", fmt.Sprintf(`{"apiKey":%q}`, secret), &made)
-	return made.APIKey.ID
-}
-
-func (c *cluster) addToken(name string) string {
-	c.t.Helper()
-	var made struct{ Token string }
-	c.admin("POST", "/admin/tokens", fmt.Sprintf(`{"name":%q}`, name), &made)
-	return made.Token
-}
-
-// answer is what a client got.
-type answer struct {
-	status int
-	body   string
-	header http.Header
-	err    error
-}
-
 // chat sends a request with an id that the ledger will show.
 func (c *cluster) chat(node, token, id string, stream bool) answer {
 	body := fmt.Sprintf(`{"model":%q,"user":%q,"stream":%v,"messages":[{"role":"user","content":"hello"}]}`,
@@ -243,39 +174,11 @@ func (c *cluster) chat(node, token, id string, stream bool) answer {
 	}
 	req.Header.Set("Authorization", "Bearer "+token)
 	req.Header.Set("Content-Type", "application/json")
-	resp, err := c.client.Do(req)
-	if err != nil {
-		return answer{err: err}
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	return answer{resp.StatusCode, string(text), resp.Header, err}
+	return c.do(req)
 }
 
-func (a answer) ok() bool { return a.err == nil && a.status == http.StatusOK }
-
-func (a answer) String() string { return fmt.Sprintf("%d %v %.300s", a.status, a.err, a.body) }
-
-// stats are the overall figures.
-type figures struct {
-	TotalRequests, SuccessCount, FailureCount, UpstreamAttempts, AttemptFailures float64
-	TotalAPIKeys                                                                 float64 `json:"totalApiKeys"`
-	ActiveKeys, FailedKeys                                                       float64
-}
-
-func (c *cluster) stats() figures {
-	c.t.Helper()
-	var f figures
-	c.admin("GET", "/admin/stats", "", &f)
-	return f
-}
-
-func (c *cluster) keyStatus(id string) (status, reason string) {
-	c.t.Helper()
-	var k struct{ Status, Reason string }
-	c.admin("GET", "/admin/api-keys/"+id, "", &k)
-	return k.Status, k.Reason
-}
+// settle waits until every node's counts have been reported and committed: two report intervals and a tick.
+func (c *cluster) settle() { time.Sleep(5 * time.Second) }
 
 // logs keeps what was logged and answered, at level debug, for the scan for secrets and for failed tests.
 type logs struct {

@@ -3,7 +3,6 @@ package adminapi
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"ollama-api-pool/controlplane/internal/pool"
@@ -44,7 +43,7 @@ func (s keyService) CreateKey(ctx context.Context, req *adminv1.CreateKeyRequest
 	}
 	stored, created := k, false
 	err = s.update(ctx, func(tx *store.Tx) (err error) {
-		if id, ok := tx.KeyBySecret(k.Secret.Reveal()); ok {
+		if id, ok := tx.KeyBySecret(req.GetApiKey()); ok {
 			stored, err = tx.Key(id)
 			return err
 		}
@@ -113,72 +112,4 @@ func after(now time.Time, seconds float64) time.Time {
 		return time.Time{}
 	}
 	return now.Add(time.Duration(seconds * float64(time.Second)))
-}
-
-// UpdateKey changes what the mask names.
-func (s keyService) UpdateKey(ctx context.Context, req *adminv1.UpdateKeyRequest) (*adminv1.UpdateKeyResponse, error) {
-	provider, err := providerOf(ctx, "")
-	if err != nil {
-		return nil, err
-	}
-	fields, err := changed(req.GetUpdateMask(), "label", "weight", "priority", "models", "regions", "expire_time")
-	if err != nil {
-		return nil, err
-	}
-	var k pool.Key
-	var lost bool
-	err = s.update(ctx, func(tx *store.Tx) (err error) {
-		k, err = named{id: req.GetApiKey().GetId()}.find(tx, provider)
-		if errors.Is(err, store.ErrNotFound) {
-			return noKey("")
-		}
-		if err != nil {
-			return err
-		}
-		if lost = outdated(req.GetApiKey().GetRevision(), k.Revision); lost {
-			return nil
-		}
-		if err := applyKey(&k, req.GetApiKey(), fields); err != nil {
-			return err
-		}
-		k, err = tx.PutKey(k)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	if lost {
-		return nil, changedSince(s.keyNow(k))
-	}
-	return &adminv1.UpdateKeyResponse{ApiKey: s.keyNow(k)}, nil
-}
-
-func applyKey(k *pool.Key, to *adminv1.ApiKey, fields []string) error {
-	for _, f := range fields {
-		switch f {
-		case "label":
-			k.Label = to.GetLabel()
-		case "weight":
-			k.Weight = int(to.GetWeight())
-		case "priority":
-			k.Priority = int(to.GetPriority())
-		case "models":
-			k.Models = slices.Clone(to.GetModels())
-		case "regions":
-			k.Regions = slices.Clone(to.GetRegions())
-		case "expire_time":
-			k.ExpireTime = time.Time{}
-			if to.GetExpireTime() == nil {
-				continue
-			}
-			if !to.GetExpireTime().IsValid() {
-				return invalid("expireTime", "is no time")
-			}
-			k.ExpireTime = to.GetExpireTime().AsTime()
-		}
-	}
-	if r := checkKey(*k); r != nil {
-		return r
-	}
-	return nil
 }

@@ -56,14 +56,16 @@ func (a *API) receipt(ctx context.Context, wait time.Duration, fits func(region 
 
 func everywhere(string) bool { return true }
 
-// whereAny answers the regions in which any of the keys may be.
+// whereAny answers the regions in which any of the keys may be. The pool asks it often, under its lock.
 func whereAny(keys []pool.Key) func(region string) bool {
-	return func(region string) bool {
-		for _, k := range keys {
-			if k.FitsRegion(region) {
-				return true
-			}
+	regions := map[string]bool{}
+	for _, k := range keys {
+		if len(k.Regions) == 0 {
+			return everywhere
 		}
-		return false
+		for _, r := range k.Regions {
+			regions[r] = true
+		}
 	}
+	return func(region string) bool { return regions[region] }
 }

@@ -79,10 +79,6 @@ func withParts(fields []string) []string {
 	return fields
 }
 
-func without(fields []string, field string) []string {
-	return slices.DeleteFunc(slices.Clone(fields), func(f string) bool { return f == field })
-}
-
 func seconds(n float64) time.Duration { return time.Duration(n * float64(time.Second)) }
 
 func wireProvider(p pool.Provider, keys int) *adminv1.Provider {

@@ -53,12 +53,8 @@ func (s providerService) CreateProvider(ctx context.Context, req *adminv1.Create
 	if !providerID.MatchString(wire.GetId()) || reservedIDs[wire.GetId()] {
 		return nil, invalid("id", "must be a-z, then 1 to 30 of a-z, 0-9 and '-', and no reserved word")
 	}
-	p := pool.Provider{ID: pool.ProviderID(wire.GetId()), Enabled: true}
-	fields := providerFields
-	if wire.Enabled == nil {
-		fields = without(fields, "enabled")
-	}
-	if err := applyProvider(&p, wire, fields); err != nil {
+	p := pool.Provider{ID: pool.ProviderID(wire.GetId())}
+	if err := applyProvider(&p, wire, providerFields); err != nil {
 		return nil, err
 	}
 	exists := false

@@ -72,7 +72,7 @@ func start(t *testing.T, change ...func(*rest.Config)) *fixture {
 		Options:  []grpc.ServerOption{grpc.UnaryInterceptor(f.services.intercept)},
 		Version:  "v1.2.3",
 		MaxBody:  1 << 20,
-		Log:      slog.New(slog.NewTextHandler(f.log, nil)),
+		Log:      slog.New(slog.NewTextHandler(f.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Admit: func(_ context.Context, authorization string, _ netip.Addr) error {
 			if authorization != "Bearer good" {
 				return status.Error(codes.Unauthenticated, "no")

@@ -15,6 +15,7 @@ import (
 type exchange struct {
 	call
 	route string // the pattern, never the path: a secret that was put into a URL by mistake stays out of the log
+	probe bool   // of an open page: machines ask for those all day
 }
 
 type exchangeKey struct{}
@@ -36,13 +37,20 @@ func logged(c Config, next http.Handler) http.Handler {
 		out.Header().Set("X-Request-Id", x.id)
 		defer func() {
 			survive(c.log(), x, out, recover())
-			c.log().LogAttrs(r.Context(), slog.LevelInfo, "admin request",
+			c.log().LogAttrs(r.Context(), x.level(out.status), "admin request",
 				slog.String("request_id", x.id), slog.String("method", method(r)), slog.String("route", x.route),
 				slog.Int("status", out.status), slog.String("remote", x.remote.String()),
 				slog.Duration("took", time.Since(start)))
 		}()
 		next.ServeHTTP(out, r)
 	})
+}
+
+func (x *exchange) level(status int) slog.Level {
+	if x.probe && status < http.StatusBadRequest {
+		return slog.LevelDebug
+	}
+	return slog.LevelInfo
 }
 
 // survive turns a panic into a 500. What was panicked with is logged only if it is the runtime's: anything else may hold

@@ -57,7 +57,8 @@ func (p *pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		noEndpoint().write(w)
 		return
 	}
-	exchangeOf(r.Context()).route = r.URL.Path
+	x := exchangeOf(r.Context())
+	x.route, x.probe = r.URL.Path, true
 	if !reads(r) {
 		wrongMethod(readMethods...).write(w)
 		return

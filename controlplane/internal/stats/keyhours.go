@@ -105,7 +105,7 @@ func (h *keyHours) trim() {
 	for at < len(*h) {
 		c, n := readCell((*h)[at:])
 		if newest.hour-c.hour >= hoursKept {
-			*h = slices.Clip((*h)[:at])
+			*h = (*h)[:at]
 			return
 		}
 		at += n

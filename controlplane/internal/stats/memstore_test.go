@@ -123,7 +123,7 @@ func (m *memStore) Checkpoint(c Chunk) error {
 
 func (m *memStore) DropRange(from, to RowKey, limit int) (int, error) {
 	n := 0
-	return n, m.write(func() {
+	err := m.write(func() {
 		for key := range m.totals {
 			if from <= key && key < to && n < limit {
 				delete(m.totals, key)
@@ -131,4 +131,5 @@ func (m *memStore) DropRange(from, to RowKey, limit int) (int, error) {
 			}
 		}
 	})
+	return n, err
 }

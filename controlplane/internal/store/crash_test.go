@@ -52,7 +52,7 @@ func putPair(name string) func(tx *Tx) error {
 		k := aKey(0)
 		k.Label, k.Secret = name, pool.NewSecret("sk-CANARY-"+name)
 		token := aToken(0)
-		token.Name, token.Hash = name, [32]byte([]byte(fmt.Sprintf("%-32s", name)))
+		token.Name, token.Hash = name, [32]byte(fmt.Appendf(nil, "%-32s", name))
 		_, err := tx.PutKey(k)
 		_, err2 := tx.PutToken(token)
 		return errors.Join(err, err2)

@@ -55,7 +55,7 @@ func traces(o Options) ([]string, error) {
 func isTrace(o Options, name string) bool {
 	switch {
 	case name == kekFile:
-		return o.KEKFile != filepath.Join(o.Dir, kekFile) || o.KEKFile == "" // one that the operator has named is no trace
+		return filepath.Clean(o.KEKFile) != filepath.Join(o.Dir, kekFile) // one that the operator has named is no trace
 	case name == anchorFile:
 		return true
 	default:
@@ -64,8 +64,8 @@ func isTrace(o Options, name string) bool {
 }
 
 // Init makes the directory, the KEK unless the named one is there, and a database with the providers that everyone has.
-// It answers ErrTraces where Initialised would, and ErrExists over a database. If it is interrupted, the traces it leaves
-// make the next start stop and ask.
+// It answers ErrTraces where Initialised would, and ErrExists over a database. When it fails, it takes back what it made;
+// if it is killed, the traces it leaves make the next start stop and ask.
 func Init(o Options) error {
 	switch there, err := Initialised(o); {
 	case err != nil:
@@ -78,22 +78,41 @@ func Init(o Options) error {
 	if err := makeDir(o.Dir); err != nil {
 		return err
 	}
-	life := newLife()
-	if err := life.writeAnchor(o.anchor()); err != nil { // first, because only one of two Inits can make it
+	l := newLife()
+	if err := l.writeAnchor(o.anchor()); err != nil { // first, because only one of two Inits can make it
 		return err
 	}
-	kek, err := initKEK(o.KEKFile, named)
+	kek, made, err := initKEK(o.KEKFile, named)
+	if err == nil {
+		err = createConfig(o, l, kek)
+	}
 	if err != nil {
-		return err
+		return errors.Join(err, undo(o, made))
 	}
+	return nil
+}
+
+func createConfig(o Options, l life, kek seal.KEK) error {
 	wrapped, keys, err := seal.NewKeyset(kek)
 	if err != nil {
 		return err
 	}
 	return createBolt(o.config(), func(b *bbolt.Tx) error {
-		s := &Store{keys: keys, clusterID: life.clusterID, now: o.Now, keepChanges: keepChanges}
-		return fillConfig(s, b, life, wrapped)
+		s := &Store{keys: keys, clusterID: l.clusterID, now: o.Now, keepChanges: keepChanges}
+		return fillConfig(s, b, l, wrapped)
 	})
+}
+
+// undo takes back what Init made, unless a database depends on it already.
+func undo(o Options, madeKEK bool) error {
+	if _, err := os.Lstat(o.config()); !errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	err := os.Remove(o.anchor())
+	if madeKEK {
+		err = errors.Join(err, os.Remove(o.KEKFile))
+	}
+	return err
 }
 
 func makeDir(dir string) error {
@@ -106,15 +125,16 @@ func makeDir(dir string) error {
 	return syncDir(filepath.Dir(dir))
 }
 
-func initKEK(path string, named bool) (seal.KEK, error) {
-	kek, err := seal.LoadKEK(path)
+func initKEK(path string, named bool) (kek seal.KEK, made bool, err error) {
+	kek, err = seal.LoadKEK(path)
 	if named && !errors.Is(err, seal.ErrMissingKEK) {
-		return kek, err
+		return kek, false, err
 	}
 	if err := seal.NewKEK(path); err != nil {
-		return seal.KEK{}, err
+		return seal.KEK{}, false, err
 	}
-	return seal.LoadKEK(path)
+	kek, err = seal.LoadKEK(path)
+	return kek, true, err
 }
 
 func fillConfig(s *Store, b *bbolt.Tx, l life, wrapped []byte) error {

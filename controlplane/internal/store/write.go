@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"syscall"
 	"time"
@@ -192,7 +193,7 @@ func (s *Store) sync(b *bbolt.Tx) error {
 func (s *Store) lastCommit() int {
 	b, err := s.db.Begin(false)
 	if err != nil {
-		return 1<<31 - 1
+		return math.MaxInt
 	}
 	defer func() { _ = b.Rollback() }()
 	return b.ID()

@@ -42,6 +42,7 @@ type Link struct {
 	log      *slog.Logger
 	reporter *Reporter
 	instance []byte
+	id       *identity // nil: not loaded, or not joined yet; replaced by the session's renewal, never while one starts
 	state    atomic.Pointer[string] // what the link is at, in words for /readyz and logs
 	spread   time.Duration          // wait before the first reconnect
 	term     uint64                 // highest seen within lineage
@@ -131,22 +132,23 @@ var errDamagedFiles = errors.New("damaged node files")
 
 // once joins if need be and lives through one session; heard says whether the control plane accepted it.
 func (l *Link) once(ctx context.Context) (heard bool, err error) {
-	id, err := loadIdentity(l.cfg.DataDir)
-	if err != nil {
-		return false, fmt.Errorf("%w: %w; remove %s to join anew", errDamagedFiles, err, l.cfg.DataDir)
+	if l.id == nil {
+		if l.id, err = loadIdentity(l.cfg.DataDir); err != nil {
+			return false, fmt.Errorf("%w: %w; remove %s to join anew", errDamagedFiles, err, l.cfg.DataDir)
+		}
 	}
-	if id == nil || !l.book.wall().Before(id.leaf.NotAfter) {
+	if l.id == nil || !l.book.wall().Before(l.id.leaf.NotAfter) {
 		l.at("joining")
-		if id, err = l.joinAndSave(ctx); err != nil {
+		if l.id, err = l.joinAndSave(ctx); err != nil {
 			return false, err
 		}
 	}
-	conn, err := l.connect(credentials.NewTLS(id.tls(l.book.wall)))
+	conn, err := l.connect(credentials.NewTLS(l.id.tls(l.book.wall)))
 	if err != nil {
 		return false, err
 	}
 	defer conn.Close()
-	return l.session(ctx, conn, id)
+	return l.session(ctx, conn)
 }
 
 func (l *Link) joinAndSave(ctx context.Context) (*identity, error) {

@@ -45,7 +45,7 @@ type session struct {
 }
 
 // session opens a session and lives through it.
-func (l *Link) session(ctx context.Context, conn *grpc.ClientConn, id *identity) (heard bool, err error) {
+func (l *Link) session(ctx context.Context, conn *grpc.ClientConn) (heard bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	client := leasev1.NewLeaseServiceClient(conn)
@@ -68,7 +68,7 @@ func (l *Link) session(ctx context.Context, conn *grpc.ClientConn, id *identity)
 	g.Go(func() error { return s.receive() })
 	g.Go(func() error { return s.send(ctx) })
 	g.Go(func() error { return l.reporter.run(ctx, client, s.welcome.GetReportInterval().AsDuration()) })
-	g.Go(func() error { return l.renewCertificate(ctx, client, id) })
+	g.Go(func() error { return l.renewCertificate(ctx, client) })
 	g.Go(func() error { <-ctx.Done(); cancel(); return nil }) // whoever fails first ends the streams of the others
 	err = g.Wait()
 	if s, ok := status.FromError(err); ok && s.Code() == codes.Aborted {
@@ -284,29 +284,29 @@ func jitter(d time.Duration) time.Duration {
 }
 
 // renewCertificate asks for the next certificate at half of this one's life, and saves it; the next session uses it.
-func (l *Link) renewCertificate(ctx context.Context, client leasev1.LeaseServiceClient, id *identity) error {
+func (l *Link) renewCertificate(ctx context.Context, client leasev1.LeaseServiceClient) error {
 	for {
-		wait := max(id.renewAt().Sub(l.book.wall()), time.Minute)
+		wait := max(l.id.renewAt().Sub(l.book.wall()), time.Minute)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-time.After(min(wait, time.Hour)):
 		}
-		if l.book.wall().Before(id.renewAt()) {
+		if l.book.wall().Before(l.id.renewAt()) {
 			continue
 		}
-		next, err := l.nextIdentity(ctx, client, id)
+		next, err := l.nextIdentity(ctx, client)
 		if err != nil {
-			l.log.Warn("certificate not renewed, trying again", "error", explain(err), "ends", id.leaf.NotAfter)
+			l.log.Warn("certificate not renewed, trying again", "error", explain(err), "ends", l.id.leaf.NotAfter)
 			continue
 		}
-		id = next
-		l.log.Info("certificate renewed", "ends", id.leaf.NotAfter)
+		l.id = next
+		l.log.Info("certificate renewed", "ends", next.leaf.NotAfter)
 	}
 }
 
-func (l *Link) nextIdentity(ctx context.Context, client leasev1.LeaseServiceClient, id *identity) (*identity, error) {
-	request, err := newRequest(id.key)
+func (l *Link) nextIdentity(ctx context.Context, client leasev1.LeaseServiceClient) (*identity, error) {
+	request, err := newRequest(l.id.key)
 	if err != nil {
 		return nil, err
 	}
@@ -314,7 +314,7 @@ func (l *Link) nextIdentity(ctx context.Context, client leasev1.LeaseServiceClie
 	if err != nil {
 		return nil, err
 	}
-	next, err := newIdentity(resp, id.key)
+	next, err := newIdentity(resp, l.id.key)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"errors"
 	"math"
 	"net/http"
 	"strconv"
@@ -28,11 +29,17 @@ func retryAfter(h http.Header, b *errorBody, now time.Time) time.Duration {
 
 // wait reads a number of units, fractions included.
 func wait(s string, unit time.Duration) time.Duration {
-	n, err := strconv.ParseFloat(strings.TrimSpace(s), 64)
-	if err != nil {
+	n, ok := parseNumber(s)
+	if !ok {
 		return 0
 	}
 	return span(n, unit)
+}
+
+// parseNumber reads any number; one too large for its type is infinite.
+func parseNumber(s string) (float64, bool) {
+	n, err := strconv.ParseFloat(strings.TrimSpace(s), 64)
+	return n, err == nil || errors.Is(err, strconv.ErrRange)
 }
 
 // span is n units within [0, maxWait], whatever n is.
@@ -70,9 +77,9 @@ func reset(s string, now time.Time) time.Duration {
 	if d, err := time.ParseDuration(s); err == nil {
 		return min(max(d, 0), maxWait)
 	}
-	n, err := strconv.ParseFloat(s, 64)
+	n, ok := parseNumber(s)
 	switch {
-	case err != nil:
+	case !ok:
 		return waitOrDate(s, now)
 	case n >= 1e11 && n < 1e15:
 		return until(time.UnixMilli(int64(n)), now)

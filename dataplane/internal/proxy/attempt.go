@@ -35,12 +35,13 @@ type attempt struct {
 // try sends the request with a borrowed key. If answered, the exchange is over; otherwise the client has seen nothing yet
 // and the verdict says what may follow.
 func (x *exchange) try(l loan) (v provider.Verdict, answered bool) {
-	a := &attempt{x: x, loan: l, start: x.p.now(), verdict: provider.Verdict{Class: provider.LocalError}}
-	x.attempts++
-	x.lastKey = l.KeyID()
+	a := &attempt{x: x, loan: l, verdict: provider.Verdict{Class: provider.LocalError}}
 	a.ctx, a.cancel = context.WithCancelCause(x.r.Context())
 	a.watch = time.AfterFunc(x.up.firstByte, func() { a.cancel(errSilent) })
 	defer a.settle()
+	a.start = x.p.now()
+	x.attempts++
+	x.lastKey = l.KeyID()
 	a.run()
 	return a.verdict, a.answered
 }

@@ -132,14 +132,15 @@ func (x *exchange) fetchModels() ([]byte, *problem) {
 
 // askModels asks for the list with one key, and settles it.
 func (x *exchange) askModels(l loan) (list []byte, v provider.Verdict) {
-	x.attempts++
-	x.lastKey = l.KeyID()
-	start, answered := x.p.now(), time.Duration(0)
+	var answered time.Duration
 	v = provider.Verdict{Class: provider.LocalError}
 	defer func() {
 		l.Settle(leases.Attempt{Verdict: v, FirstByte: answered})
 		x.p.metrics.attempt(x.prov.ID, v.Class)
 	}()
+	x.attempts++
+	x.lastKey = l.KeyID()
+	start := x.p.now()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.r.Context()), listTimeout)
 	defer cancel()
 	resp, body, secret, err := x.up.ask(ctx, question{

@@ -1,0 +1,80 @@
+package adminapi
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"ollama-api-pool/controlplane/internal/pool"
+	"ollama-api-pool/controlplane/internal/store"
+	adminv1 "ollama-api-pool/gen/pool/admin/v1"
+)
+
+// UpdateKey changes what the mask names.
+func (s keyService) UpdateKey(ctx context.Context, req *adminv1.UpdateKeyRequest) (*adminv1.UpdateKeyResponse, error) {
+	provider, err := providerOf(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	fields, err := changed(req.GetUpdateMask(), "label", "weight", "priority", "models", "regions", "expire_time")
+	if err != nil {
+		return nil, err
+	}
+	var k pool.Key
+	var lost bool
+	err = s.update(ctx, func(tx *store.Tx) (err error) {
+		k, err = named{id: req.GetApiKey().GetId()}.find(tx, provider)
+		if errors.Is(err, store.ErrNotFound) {
+			return noKey("")
+		}
+		if err != nil {
+			return err
+		}
+		if lost = outdated(req.GetApiKey().GetRevision(), k.Revision); lost {
+			return nil
+		}
+		if err := applyKey(&k, req.GetApiKey(), fields); err != nil {
+			return err
+		}
+		k, err = tx.PutKey(k)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if lost {
+		return nil, changedSince(s.keyNow(k))
+	}
+	return &adminv1.UpdateKeyResponse{ApiKey: s.keyNow(k)}, nil
+}
+
+func applyKey(k *pool.Key, to *adminv1.ApiKey, fields []string) error {
+	for _, f := range fields {
+		switch f {
+		case "label":
+			k.Label = to.GetLabel()
+		case "weight":
+			k.Weight = int(to.GetWeight())
+		case "priority":
+			k.Priority = int(to.GetPriority())
+		case "models":
+			k.Models = slices.Clone(to.GetModels())
+		case "regions":
+			k.Regions = slices.Clone(to.GetRegions())
+		case "expire_time":
+			k.ExpireTime = time.Time{}
+			if to.GetExpireTime() == nil {
+				continue
+			}
+			if !to.GetExpireTime().IsValid() {
+				return invalid("expireTime", "is no time")
+			}
+			k.ExpireTime = to.GetExpireTime().AsTime()
+		}
+	}
+	if r := checkKey(*k); r != nil {
+		return r
+	}
+	return nil
+}

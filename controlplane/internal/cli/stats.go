@@ -1,0 +1,43 @@
+package cli
+
+import (
+	"fmt"
+	"net/url"
+
+	"github.com/spf13/cobra"
+
+	adminv1 "ollama-api-pool/gen/pool/admin/v1"
+)
+
+func statsCommand() *cobra.Command {
+	var provider string
+	var o *options
+	c := &cobra.Command{
+		Use: "stats", Short: "Show the overall figures", Args: arguments(0, 0, "no arguments"),
+		RunE: func(c *cobra.Command, _ []string) error {
+			query := url.Values{}
+			if provider != "" {
+				query.Set("provider", provider)
+			}
+			out := &adminv1.GetStatsResponse{}
+			return o.ask(c, "GET", "/admin/stats", query, nil, out, func() error { return statsTable(out).print(c.OutOrStdout()) })
+		},
+	}
+	o = addOptions(c)
+	c.Flags().StringVar(&provider, "provider", "", "only this provider")
+	return c
+}
+
+func statsTable(s *adminv1.GetStatsResponse) *table {
+	t := &table{heading: []string{"PROVIDER", "KEYS", "ACTIVE", "FAILED", "REQUESTS", "SUCCESS", "FAILURE", "ATTEMPTS", "FAILED ATTEMPTS"}}
+	for _, p := range s.GetProviders() {
+		t.add(p.GetProvider(), p.GetTotalApiKeys(), p.GetActiveKeys(), p.GetFailedKeys(), count(p.GetTotalRequests()),
+			count(p.GetSuccessCount()), count(p.GetFailureCount()), count(p.GetUpstreamAttempts()), count(p.GetAttemptFailures()))
+	}
+	t.add("ALL", s.GetTotalApiKeys(), s.GetActiveKeys(), s.GetFailedKeys(), count(s.GetTotalRequests()),
+		count(s.GetSuccessCount()), count(s.GetFailureCount()), count(s.GetUpstreamAttempts()), count(s.GetAttemptFailures()))
+	return t
+}
+
+// count writes a large number without an exponent.
+func count(n float64) string { return fmt.Sprintf("%.0f", n) }

@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# Starts a control plane and one data plane on loopback, as `make run` promises, and stops both on Ctrl-C.
+# Everything is kept under data/; nothing is overwritten by a second start.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+admin=127.0.0.1:7601 api=127.0.0.1:8080 ops=127.0.0.1:8081 data=${APIPOOL_RUN_DIR:-data}
+mkdir -p "$data"
+log=$data/run.log
+: >"$log"
+
+pids=()
+stop() { # the data plane first: it gives its lease back
+  trap - EXIT INT TERM
+  for ((i = ${#pids[@]} - 1; i >= 0; i--)); do
+    kill -TERM "${pids[i]}" 2>/dev/null || true
+    wait "${pids[i]}" 2>/dev/null || true
+  done
+}
+trap stop EXIT
+trap 'stop; exit 0' INT TERM
+
+up() { # name, pid, url: waits until the url answers 200
+  for _ in $(seq 200); do
+    curl -fsS -o /dev/null "$3" 2>/dev/null && return
+    kill -0 "$2" 2>/dev/null || break
+    sleep 0.1
+  done
+  echo "The $1 did not come up. The end of $log:" >&2
+  tail -n 5 "$log" >&2
+  exit 1
+}
+
+bin/controlplane serve --dev --data-dir "$data/controlplane" --admin-listen "$admin" >>"$log" 2>&1 &
+pids+=($!)
+up "control plane" $! "http://$admin/readyz"
+
+APIPOOL_JOIN_TOKEN_FILE=$data/controlplane/join-token \
+  bin/dataplane --data-dir "$data/dataplane" --listen "$api" --ops-listen "$ops" --expose-route-headers >>"$log" 2>&1 &
+pids+=($!)
+up "data plane" $! "http://$ops/readyz"
+
+cat <<TEXT
+
+  Control plane   http://$admin      admin token: $(cat "$data/controlplane/admin-token")
+  Data plane      http://$api/v1   region local
+  Log             $log
+
+  In another terminal, the first key, the first token, the first answer:
+
+    export ADMIN_TOKEN=\$(cat $data/controlplane/admin-token)
+    curl -s http://$admin/admin/api-keys -H "Authorization: Bearer \$ADMIN_TOKEN" -d '{"apiKey":"<your Ollama key>"}'
+    curl -s http://$admin/admin/tokens   -H "Authorization: Bearer \$ADMIN_TOKEN" -d '{"name":"first"}'
+    curl -s http://$api/v1/chat/completions -H "Authorization: Bearer <the token>" \\
+      -d '{"model":"gpt-oss:20b","messages":[{"role":"user","content":"Hello"}]}'
+
+  Ctrl-C stops both. NOT SAFE FOR PRODUCTION: credentials lie in $data.
+
+TEXT
+wait -n "${pids[@]}" || true
+echo "One of the two has stopped. The end of $log:" >&2
+tail -n 5 "$log" >&2
+exit 1

@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Installs what the fullest tests need beside Go: a C compiler for the race detector, Node.js with the npm clients, promtool.
+# With Go alone `make test` passes too; it then says what it left out.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+packages=()
+command -v gcc >/dev/null || packages+=(gcc libc6-dev)
+command -v curl >/dev/null || packages+=(curl)
+command -v node >/dev/null || packages+=(nodejs npm)
+command -v promtool >/dev/null || packages+=(prometheus)
+if [ ${#packages[@]} -gt 0 ]; then
+  if ! command -v apt-get >/dev/null; then
+    echo "This script knows Debian's packages only; install by hand: ${packages[*]}" >&2
+    exit 1
+  fi
+  sudo=$([ "$(id -u)" = 0 ] || echo sudo)
+  $sudo apt-get update -q
+  DEBIAN_FRONTEND=noninteractive $sudo apt-get install -yq --no-install-recommends "${packages[@]}"
+fi
+(cd test/clients && npm ci --no-audit --no-fund)
+go mod download

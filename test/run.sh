@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Runs the tests: all that fit ten minutes, or with `faults` the longer suites. What this machine lacks is named and left out.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+left_out=()
+race=()
+if command -v gcc >/dev/null; then
+  export CGO_ENABLED=1
+  race=(-race)
+else
+  left_out+=("the race detector (no C compiler: make deps)")
+fi
+command -v node >/dev/null && [ -d test/clients/node_modules ] || left_out+=("the npm client (make deps)")
+command -v promtool >/dev/null || left_out+=("promtool's check of the metrics (make deps)")
+
+case ${1:-all} in
+all)
+  go test "${race[@]}" -timeout 10m ./...
+  ;;
+faults)
+  APIPOOL_TEST_FAULTS=1 go test -timeout 25m -count=1 -run 'Process' ./test/system
+  # Each fuzz target of the tree for a minute, one after the other.
+  grep -rlE '^func Fuzz' --include='*_test.go' controlplane dataplane test | xargs -n1 dirname | sort -u | while read -r dir; do
+    grep -hoE '^func (Fuzz[A-Za-z0-9_]+)' "$dir"/*_test.go | cut -d' ' -f2 | while read -r target; do
+      go test "./$dir" -run '^$' -fuzz "^$target\$" -fuzztime "${FUZZTIME:-60s}"
+    done
+  done
+  ;;
+*)
+  echo "usage: test/run.sh [all|faults]" >&2
+  exit 2
+  ;;
+esac
+
+for what in "${left_out[@]}"; do echo "left out: $what"; done
+echo "${#left_out[@]} kinds of test were left out on this machine."
