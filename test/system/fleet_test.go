@@ -162,13 +162,16 @@ func TestProcessDisableAndRevokeUnderLoad(t *testing.T) {
 func TestProcessNodeStopsInOrder(t *testing.T) {
 	f := processes(t, "eu-1@eu-west", "us-1@us-east")
 	for n := range 3 {
-		f.addKey(secret(n), fakellm.Behaviour{Chunks: 20, ChunkInterval: 20 * time.Millisecond})
+		f.addKey(secret(n), fakellm.Behaviour{Chunks: 40, ChunkInterval: 50 * time.Millisecond})
 	}
 	l := &load{f: f, token: f.addToken("load"), nodes: []string{"eu-1"}}
 	done := make(chan struct{})
 	go func() { defer close(done); l.run(t.Context(), 20, 20) }()
-	for len(fakellm.InFlight(f.upstream.Ledger())) < 20 {
+	for len(fakellm.InFlight(f.upstream.Ledger())) < 10 && l.sent.Load() < 20 {
 		time.Sleep(5 * time.Millisecond)
+	}
+	if len(fakellm.InFlight(f.upstream.Ledger())) == 0 {
+		t.Error("nothing is running: the test proves nothing")
 	}
 	if code := f.nodes["eu-1"].end(); code != 0 {
 		t.Errorf("the node ended with code %d", code)

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 
-	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -16,32 +15,14 @@ import (
 // ReportOutcomes takes a node's batches as they come and acknowledges each when it is committed. A batch that does not come
 // to its acknowledgement is sent again by the node, and has no second effect.
 func (a *API) ReportOutcomes(stream leasev1.LeaseService_ReportOutcomesServer) error {
-	node := pool.NodeID(caller(stream.Context()).Node)
-	receipts := make(chan stats.Receipt, outcomeWindow)
-	g, ctx := errgroup.WithContext(stream.Context())
-	g.Go(func() error {
-		defer close(receipts)
-		for {
-			req, err := stream.Recv()
-			if errors.Is(err, io.EOF) {
-				return nil
-			}
-			if err != nil {
-				return err
-			}
-			batch, err := a.batch(node, req)
-			if err != nil {
-				return err
-			}
-			select {
-			case receipts <- a.cfg.Stats.Submit(batch):
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		}
-	})
-	g.Go(func() error {
-		for r := range receipts {
+	ctx := stream.Context()
+	receipts, ended := make(chan stats.Receipt, outcomeWindow), make(chan error, 1)
+	go func() { ended <- a.takeReports(stream, receipts) }() // ends with the stream, at the latest when this returns
+	for {
+		select {
+		case err := <-ended:
+			return err
+		case r := <-receipts:
 			ack, err := r.Wait(ctx)
 			if err != nil {
 				return status.Error(codes.Unavailable, "the counts cannot be saved now")
@@ -53,9 +34,30 @@ func (a *API) ReportOutcomes(stream leasev1.LeaseService_ReportOutcomesServer) e
 				return err
 			}
 		}
-		return nil
-	})
-	return g.Wait()
+	}
+}
+
+// takeReports submits what the node sends until it sends no more.
+func (a *API) takeReports(stream leasev1.LeaseService_ReportOutcomesServer, receipts chan<- stats.Receipt) error {
+	node := pool.NodeID(caller(stream.Context()).Node)
+	for {
+		req, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		batch, err := a.batch(node, req)
+		if err != nil {
+			return err
+		}
+		select {
+		case receipts <- a.cfg.Stats.Submit(batch):
+		case <-stream.Context().Done():
+			return stream.Context().Err()
+		}
+	}
 }
 
 // batch reads the wire. The node is who its certificate says.

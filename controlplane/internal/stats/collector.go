@@ -85,7 +85,8 @@ func SaveHealth(unsaved func() []pool.Health, saved func([]pool.Health)) Option 
 }
 
 // Known tells which keys and tokens exist, so that late reports about deleted ones make no rows again. Without it all exist.
-// Both must already answer false for what is passed to Forget. They are first called by Run or Submit.
+// Both must already answer false for what is passed to Forget. They are first called by Run, which forgets all that do not
+// exist, and by Submit: what they ask must be loaded by then.
 func Known(key func(pool.KeyID) bool, token func(pool.TokenID) bool) Option {
 	return func(c *Collector) { c.keyKnown, c.tokenKnown = key, token }
 }

@@ -65,44 +65,78 @@ func TestForget(t *testing.T) {
 	}
 }
 
-// Wherever the control plane dies while it drops rows, the next one drops what is left.
-func TestForgetCrash(t *testing.T) {
-	for die := 1; ; die++ {
-		reg := registry{map[pool.KeyID]bool{1: true, 2: true}, map[pool.TokenID]bool{1: true, 2: true}}
-		f := newFixture(t, reg.option(), ChunkRows(1))
-		for h := range 3 {
-			f.now = noon.Add(time.Duration(h) * time.Hour)
-			f.Submit(report(uint64(h+1), f.now, keys(1, 2), 1, 2))
-			f.commitNow()
+// Wherever a checkpoint that drops rows ends, because the control plane dies or the disk is full, the next one drops what
+// is left: rows of what was deleted, and hours that are over.
+func TestForgetInterrupted(t *testing.T) {
+	for why, fault := range map[string]error{"crash": errCrash, "full disk": errFull} {
+		at := 1
+		for ; forgetInterrupted(t, at, why, fault); at++ {
 		}
-		delete(reg.keys, 1)
-		delete(reg.tokens, 1)
-		f.Forget(keys(1), []pool.TokenID{1})
-		left := die
-		f.store.before = func() error {
-			if left--; left == 0 {
-				return errCrash
-			}
-			return nil
+		if at < 10 {
+			t.Errorf("%s: only %d writes to fail, want more", why, at)
 		}
-		f.startCheckpoint()
-		err := f.finishCheckpoint()
-		f.store.before = nil
-		if err == nil {
-			if die < 10 {
-				t.Errorf("only %d places to die, want more", die)
-			}
-			return
+	}
+}
+
+// forgetInterrupted has write number at of a checkpoint fail, and says whether there was such a write.
+func forgetInterrupted(t *testing.T, at int, why string, fault error) bool {
+	t.Helper()
+	reg := registry{map[pool.KeyID]bool{1: true, 2: true}, map[pool.TokenID]bool{1: true, 2: true}}
+	f := newFixture(t, reg.option(), ChunkRows(1))
+	for h := range 3 {
+		f.now = noon.Add(time.Duration(h) * time.Hour)
+		f.Submit(report(uint64(h+1), f.now, keys(1, 2), 1, 2))
+		f.commitNow()
+	}
+	f.checkpointNow()
+	delete(reg.keys, 1)
+	delete(reg.tokens, 1)
+	f.Forget(keys(1), []pool.TokenID{1})
+	f.now = noon.Add(60 * time.Hour)
+	left := at
+	f.store.before = func() error {
+		if left--; left == 0 {
+			return fault
 		}
-		if !errors.Is(err, errCrash) {
-			t.Fatal(err)
-		}
+		return nil
+	}
+	f.startCheckpoint()
+	err := f.finishCheckpoint()
+	f.store.before = nil
+	switch {
+	case errors.Is(err, errCrash):
 		f.reopen()
-		f.checkpointNow()
-		f.onlyKey2("after a crash")
-		if got := f.Key(2).Counts.Total(); got != 3 {
-			t.Fatalf("died at write %d: got %d attempts with the other key, want 3", die, got)
+	case err != nil:
+		t.Fatal(err)
+	}
+	f.checkpointNow()
+	f.onlyKey2(why)
+	for key := range f.store.totals {
+		if r, _ := key.parse(); r.isHour() {
+			t.Fatalf("%s at write %d: row %q of an hour that is over is still on disk", why, at, string(key))
 		}
+	}
+	if got := f.Key(2).Counts.Total(); got != 3 {
+		t.Fatalf("%s at write %d: got %d attempts with the other key, want 3", why, at, got)
+	}
+	return left <= 0
+}
+
+// A key can be deleted and the control plane die before anybody told the collector.
+func TestForgetUnknownAtStart(t *testing.T) {
+	reg := registry{map[pool.KeyID]bool{1: true, 2: true}, map[pool.TokenID]bool{1: true, 2: true}}
+	w := &ward{unsaved: []pool.Health{{Key: 1, Strikes: 1}, {Key: 2, Strikes: 2}}}
+	f := newFixture(t, reg.option(), w.option())
+	f.Submit(report(1, noon, keys(1, 2), 1, 2))
+	f.commitNow()
+	delete(reg.keys, 1)
+	delete(reg.tokens, 1)
+	f.reopen()
+	f.commitNow()
+	f.checkpointNow()
+	f.onlyKey2("after the start")
+	if len(f.store.health) != 1 || f.store.health[2].Strikes != 2 {
+		t.Errorf("got health %v, want that of key 2 only", f.store.health)
 	}
 }
 
@@ -118,8 +152,9 @@ func TestOldCursors(t *testing.T) {
 	b := report(2, f.now, keys(1))
 	b.Epoch = 2
 	f.Submit(b) // the journal of an older process; not committed when the checkpoint looks
-	f.checkpointNow()
+	f.startCheckpoint()
 	f.commitNow()
+	f.checkpointNow()
 	for step := range 2 {
 		for epoch, want := range map[uint64]uint64{1: 0, 2: 2, 3: 1} {
 			if got := f.LastSeq("n", epoch); got != want {

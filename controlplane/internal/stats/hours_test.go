@@ -70,7 +70,7 @@ func TestLateBatch(t *testing.T) {
 
 // TestKeyHours compares the packed hours with a plain map.
 func TestKeyHours(t *testing.T) {
-	for seed := range uint64(300) {
+	for seed := range uint64(100) {
 		rng := rand.New(rand.NewPCG(seed, 2))
 		var packed keyHours
 		plain, newest := map[uint32][3]uint64{}, uint32(0)

@@ -48,12 +48,12 @@ func (c *Collector) loadRow(r Row, oldest uint32) error {
 	return c.table.add(r)
 }
 
-// forgetUnknown drops rows of keys and tokens that were deleted while nobody could be told, or that a crash in the middle
-// of a checkpoint brought back.
+// forgetUnknown drops rows of keys and tokens whose deletion a former process did not live to be told of.
 func (c *Collector) forgetUnknown() {
 	c.mu.RLock()
 	keys, tokens := slices.Collect(maps.Keys(c.table.keys)), slices.Collect(maps.Keys(c.table.tokens))
 	c.mu.RUnlock()
+	keys = slices.AppendSeq(keys, maps.Keys(c.held))
 	keys = slices.DeleteFunc(keys, c.keyKnown)
 	tokens = slices.DeleteFunc(tokens, c.tokenKnown)
 	c.Forget(keys, tokens)

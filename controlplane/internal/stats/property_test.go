@@ -12,7 +12,7 @@ import (
 	"ollama-api-pool/controlplane/internal/pool"
 )
 
-const stories = 1500
+const stories = 1000
 
 var quiet = slog.New(slog.DiscardHandler)
 

@@ -33,6 +33,8 @@ func TestSubmitDedupes(t *testing.T) {
 	if got := f.Key(1).Counts.Total(); got != 2 || merged != 2 {
 		t.Errorf("got %d attempts and %d batches, want 2 and 2", got, merged)
 	}
+	f.waits(submit(3), "merged")
+	f.wants(submit(1), Ack{Epoch: 1, Committed: 2}, "a duplicate does not wait for another batch's commit")
 	other := report(1, noon, keys(1))
 	other.Epoch = 2
 	f.waits(f.Submit(other), "another epoch has its own cursor")

@@ -101,6 +101,13 @@ func TestStatsReplay(t *testing.T) {
 		t.Fatal(err)
 	}
 	wants("after the next checkpoint", 3, 3, false, false, 3)
+	err = s.db.View(func(b *bbolt.Tx) error {
+		same(t, "ticks left in the log", b.Bucket([]byte(statsTickLog)).Stats().KeyN, 0)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	_ = s.Close()
 }
 

@@ -3,10 +3,9 @@ package store
 import (
 	"encoding/binary"
 
-	storev1 "ollama-api-pool/gen/pool/store/v1"
-
 	"ollama-api-pool/controlplane/internal/pool"
 	"ollama-api-pool/controlplane/internal/stats"
+	storev1 "ollama-api-pool/gen/pool/store/v1"
 )
 
 func tickRecord(rows []stats.Row) *storev1.TickRecord {

@@ -75,6 +75,9 @@ const (
 // judge takes what an attempt showed about the key: acts on it here at once, and signals it.
 func (b *Book) judge(l Loan, v provider.Verdict) {
 	why := reasonOf(v.Class)
+	if v.ModelOnly { // the key is good for other models
+		why = 0
+	}
 	switch {
 	case v.Class == provider.OK:
 		b.praise(l)

@@ -42,7 +42,7 @@ type Link struct {
 	log      *slog.Logger
 	reporter *Reporter
 	instance []byte
-	id       *identity // nil: not loaded, or not joined yet; replaced by the session's renewal, never while one starts
+	id       *identity              // nil: not loaded, or not joined yet; replaced by the session's renewal, never while one starts
 	state    atomic.Pointer[string] // what the link is at, in words for /readyz and logs
 	spread   time.Duration          // wait before the first reconnect
 	term     uint64                 // highest seen within lineage

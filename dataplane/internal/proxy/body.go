@@ -147,6 +147,7 @@ func scanRequest(body []byte) (request, *problem) {
 	var misspelt string
 	err := provider.Members(body, maxRequestDepth, func(key, value []byte) {
 		switch {
+		case string(value) == "null": // changes nothing, as with encoding/json
 		case string(key) == "model":
 			model = value
 		case string(key) == "stream":
@@ -174,7 +175,7 @@ func scanRequest(body []byte) (request, *problem) {
 	switch string(stream) {
 	case "true":
 		found.stream = true
-	case "", "false", "null":
+	case "", "false":
 	default:
 		return request{}, problemBody("stream", "The parameter \"stream\" must be true or false.")
 	}

@@ -9,9 +9,16 @@ import (
 // Book is what the proxy asks of leases.Book.
 type Book interface {
 	directory
+	prober
 	Borrow(providerID, model string, tried []leases.KeyID) (leases.Loan, error)
 	Settle(leases.Loan, leases.Attempt)
 	Return(leases.Loan)
+}
+
+var _ Book = (*leases.Book)(nil)
+
+// prober is the part of a Book that asks for probes; each is answered once.
+type prober interface {
 	Probes() <-chan leases.Probe
 	Probed(leases.Loan, provider.Verdict)
 }

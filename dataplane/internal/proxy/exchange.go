@@ -83,18 +83,30 @@ func (p *Proxy) finish(x *exchange) {
 
 func (x *exchange) answerForPanic(cause any) {
 	x.panicked = true
-	x.p.metrics.panics.Inc()
-	what := fmt.Sprintf("%T", cause) // its text may hold anything
-	if err, ok := cause.(runtime.Error); ok {
-		what = err.Error()
-	}
-	x.p.log.Error("panic while serving a request", slog.String("request_id", x.id), slog.String("cause", what),
-		slog.String("stack", string(debug.Stack())))
+	x.p.notePanic(cause, x.id)
 	if x.status != 0 {
 		x.cut, x.end = true, leases.EndTruncated
 		return
 	}
 	x.refuse(problemInternal(x.id))
+}
+
+// caught ends a panic in a goroutine that no handler is above, and lets the one who waits for it know.
+func (p *Proxy) caught(tell func()) {
+	if cause := recover(); cause != nil {
+		p.notePanic(cause, "")
+		tell()
+	}
+}
+
+func (p *Proxy) notePanic(cause any, requestID string) {
+	p.metrics.panics.Inc()
+	what := fmt.Sprintf("%T", cause) // its text may hold anything
+	if err, ok := cause.(runtime.Error); ok {
+		what = err.Error()
+	}
+	p.log.Error("panic caught", slog.String("request_id", requestID), slog.String("cause", what),
+		slog.String("stack", string(debug.Stack())))
 }
 
 // identify finds out whose token the request carries. From here on the request is counted.

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -396,7 +397,8 @@ func newBubbleBench(t *testing.T, keys int, upstream http.HandlerFunc) (b *bench
 	t.Helper()
 	upPipes, frontPipes := newPipes(), newPipes()
 	whole := func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body) // only then does net/http notice a hang-up
+		body, _ := io.ReadAll(r.Body) // only then does net/http notice a hang-up
+		r.Body = io.NopCloser(bytes.NewReader(body))
 		upstream(w, r)
 	}
 	up := &http.Server{Handler: http.HandlerFunc(whole), ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}
@@ -418,5 +420,13 @@ func newBubbleBench(t *testing.T, keys int, upstream http.HandlerFunc) (b *bench
 		_ = up.Close()
 		running.Wait()
 		b.check()
+	}
+}
+
+func connCounter(n *atomic.Int32) func(net.Conn, http.ConnState) {
+	return func(_ net.Conn, s http.ConnState) {
+		if s == http.StateNew {
+			n.Add(1)
+		}
 	}
 }

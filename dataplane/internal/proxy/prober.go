@@ -20,6 +20,10 @@ const (
 // RunProbes asks upstreams about keys whenever the control plane wants this node to, until ctx is done; then it waits for
 // the probes under way. Probes are told from clients' requests by their User-Agent.
 func (p *Proxy) RunProbes(ctx context.Context) {
+	p.runProbes(ctx, p.probes, func(l leases.Loan) loan { return bookLoan{l, p.probes} })
+}
+
+func (p *Proxy) runProbes(ctx context.Context, asked prober, borrowed func(leases.Loan) loan) {
 	var running sync.WaitGroup
 	defer running.Wait()
 	free := make(chan struct{}, maxProbes)
@@ -30,13 +34,16 @@ func (p *Proxy) RunProbes(ctx context.Context) {
 			return
 		}
 		select {
-		case probe, ok := <-p.probes.Probes():
+		case probe, ok := <-asked.Probes():
 			if !ok {
 				return
 			}
 			running.Go(func() {
 				defer func() { <-free }()
-				p.probes.Probed(probe.Loan, p.probe(ctx, bookLoan{probe.Loan, p.probes}, probe))
+				v := provider.Verdict{Class: provider.LocalError}
+				defer func() { asked.Probed(probe.Loan, v) }()
+				defer p.caught(func() {})
+				v = p.probe(ctx, borrowed(probe.Loan), probe)
 			})
 		case <-ctx.Done():
 			return

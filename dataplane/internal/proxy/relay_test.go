@@ -35,7 +35,8 @@ func TestTheBodyGoesUpByteForByte(t *testing.T) {
 	}
 }
 
-func TestHeadersGoUpByAllowList(t *testing.T) {
+// Headers pass by allow-list, and the User-Agent is honest.
+func TestPredecessor_C16(t *testing.T) {
 	var got http.Header
 	b := newBench(t, 1, func(w http.ResponseWriter, r *http.Request) {
 		got = r.Header.Clone()
@@ -196,6 +197,7 @@ func TestFailover(t *testing.T) {
 	}
 }
 
+// Keys that are limited give way to one that is not; if all are, the client gets the smallest Retry-After.
 func TestPredecessor_A4(t *testing.T) {
 	var calls atomic.Int32
 	b := newBench(t, 3, func(w http.ResponseWriter, r *http.Request) {
@@ -308,7 +310,8 @@ func TestLargeAnswersPass(t *testing.T) {
 	}
 }
 
-func TestAPanicIsAnsweredAndCounted(t *testing.T) {
+// A panic anywhere: 500 as JSON with the request id, counted, and the process lives on.
+func TestPredecessor_A19(t *testing.T) {
 	for at := int32(2); at <= 8; at++ { // wherever it happens, up to the middle of an attempt
 		b := newBench(t, 1, func(w http.ResponseWriter, _ *http.Request) { sendJSON(w, 500, `{}`) })
 		var calls atomic.Int32

@@ -194,6 +194,7 @@ func (s *stream) failure(data []byte, start int) bool {
 func (s *stream) release() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	defer s.a.x.p.caught(func() { s.a.cancel(nil) }) // no handler is above this goroutine
 	if s.over || s.begun || s.a.x.status != 0 {
 		return
 	}

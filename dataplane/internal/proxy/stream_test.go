@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -110,7 +111,8 @@ func TestEventsAreFlushedAsTheyCome(t *testing.T) {
 	})
 }
 
-func TestAStreamThatBreaksNeverEndsCleanly(t *testing.T) {
+// A stream that breaks after its first event never ends cleanly, and nothing is spliced to it.
+func TestPredecessor_A14(t *testing.T) {
 	abort := "ABORT"
 	for _, row := range []struct {
 		why    string
@@ -277,7 +279,8 @@ func TestConnectTimeout(t *testing.T) {
 	})
 }
 
-func TestAHangUpCancelsTheUpstream(t *testing.T) {
+// A hang-up cancels the upstream within 100 ms, and no key is blamed.
+func TestPredecessor_A16(t *testing.T) {
 	for _, row := range []struct {
 		why      string
 		ask      string
@@ -345,4 +348,39 @@ func TestAStalledClientIsGivenUp(t *testing.T) {
 		}
 		_ = resp.Body.Close()
 	})
+}
+
+// panicky fails in the middle of what it passes on.
+type panicky struct {
+	http.ResponseWriter
+	writes int
+}
+
+func (p *panicky) Unwrap() http.ResponseWriter { return p.ResponseWriter }
+
+func (p *panicky) Write(b []byte) (int, error) {
+	if p.writes++; p.writes == 2 {
+		panic("in the middle of it")
+	}
+	return p.ResponseWriter.Write(b)
+}
+
+func TestAPanicWithinAStreamCutsIt(t *testing.T) {
+	b := newBench(t, 2, func(w http.ResponseWriter, _ *http.Request) {
+		sendStream(w, chunk("a"))
+		time.Sleep(20 * time.Millisecond)
+		sendStream(w, chunk("b"), finish, doneEvent)
+	})
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		b.proxy.ServeHTTP(&panicky{ResponseWriter: w}, r)
+	}))
+	defer front.Close()
+	b.url = front.URL
+	a := b.chat(askStream)
+	if a.status != 200 || a.err == nil || a.body != chunk("a") {
+		t.Errorf("got %+v", a)
+	}
+	if got := b.metric("apipool_panics_total", ""); got != 1 || len(b.book.settled) != 1 {
+		t.Errorf("%v panics counted, settled %v", got, b.book.classes())
+	}
 }
