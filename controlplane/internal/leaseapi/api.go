@@ -123,7 +123,7 @@ func (a *API) authorizeStream(srv any, s grpc.ServerStream, _ *grpc.StreamServer
 
 type namedStream struct {
 	grpc.ServerStream
-	ctx context.Context //nolint:containedctx // how gRPC hands a context to a stream's handler
+	ctx context.Context // how gRPC hands a context to a stream's handler
 }
 
 func (s *namedStream) Context() context.Context { return s.ctx }

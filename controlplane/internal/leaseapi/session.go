@@ -177,7 +177,7 @@ func reason(r leasev1.Reason) pool.Reason {
 	if r < 0 || r > leasev1.Reason_REASON_BROKEN_ANSWER {
 		return pool.NoReason
 	}
-	return pool.Reason(r) //nolint:gosec // in range
+	return pool.Reason(r)
 }
 
 func reasonOf(err error) string {

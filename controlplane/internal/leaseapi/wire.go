@@ -68,7 +68,7 @@ func upstreamKey(k pool.Key, disabled bool) *leasev1.UpstreamKey {
 	w := &leasev1.UpstreamKey{
 		Id: uint64(k.ID), Revision: k.Revision, Generation: k.Generation, State: leasev1.AdminState_ADMIN_STATE_ENABLED,
 		ProviderId: string(k.Provider), Secret: k.Secret.Reveal(),
-		Weight: uint32(k.Weight), Priority: uint32(k.Priority), //nolint:gosec // 0 to 100
+		Weight: uint32(k.Weight), Priority: uint32(k.Priority),
 		Models: k.Models, ExpireTime: timestamp(k.ExpireTime),
 	}
 	if disabled {
@@ -91,7 +91,7 @@ func provider(p pool.Provider) *leasev1.Provider {
 	return &leasev1.Provider{
 		Id: string(p.ID), Revision: p.Revision, BaseUrl: p.BaseURL, Dialect: p.Dialect, Enabled: p.Enabled,
 		AllowPrivateAddresses: p.AllowPrivateAddresses, Headers: p.Headers,
-		MaxTries: uint32(p.MaxTries), Strikes: uint32(p.Strikes), //nolint:gosec // small
+		MaxTries: uint32(p.MaxTries), Strikes: uint32(p.Strikes),
 		EjectFor: durationpb.New(p.EjectFor), ConnectTimeout: durationpb.New(p.ConnectTimeout),
 		FirstByteTimeout: durationpb.New(p.FirstByteTimeout), IdleTimeout: durationpb.New(p.IdleTimeout),
 	}

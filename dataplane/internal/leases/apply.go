@@ -2,6 +2,7 @@ package leases
 
 import (
 	"fmt"
+	"maps"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -166,10 +167,7 @@ func hasProviders(removed []*leasev1.Removed) bool {
 
 func (b *Book) applyProvidersLocked(d *leasev1.ResourceDelta) []*leasev1.Rejection {
 	var refused []*leasev1.Rejection
-	next := map[string]*provider.Provider{}
-	for id, p := range *b.providers.Load() {
-		next[id] = p
-	}
+	next := maps.Clone(*b.providers.Load())
 	for _, p := range d.GetProviders() {
 		if b.full {
 			b.sync[p.GetId()] = struct{}{}
@@ -239,7 +237,7 @@ func (b *Book) applyHealth(u *leasev1.HealthUpdate) []Probe {
 // healthOf reads the wire. A state that this node does not know is taken as out of use.
 func (b *Book) healthOf(w *leasev1.KeyHealth) *health {
 	h := &health{
-		generation: w.GetGeneration(), revision: w.GetRevision(), reason: reason(w.GetReason()), //nolint:gosec // an enum
+		generation: w.GetGeneration(), revision: w.GetRevision(), reason: reason(w.GetReason()),
 		open: true,
 	}
 	switch w.GetState() {

@@ -128,7 +128,7 @@ func (c *counts) take() *leasev1.OutcomeBatch {
 	place := func(m model) uint32 {
 		at, ok := index[m]
 		if !ok {
-			at = uint32(len(batch.Models)) //nolint:gosec // bounded by maxModels
+			at = uint32(len(batch.Models))
 			index[m] = at
 			batch.Models = append(batch.Models, &leasev1.ModelRef{ProviderId: m.provider, Name: m.name})
 		}

@@ -47,11 +47,6 @@ func (l *lease) check(now time.Duration) error {
 	}
 }
 
-// inGrace says whether the lease is over but its grace is not.
-func (l *lease) inGrace(now time.Duration) bool {
-	return int64(now) >= l.until.Load() && int64(now) < l.grace.Load()
-}
-
 // over says whether there was a lease and it and its grace are over.
 func (l *lease) over(now time.Duration) bool {
 	return l.until.Load() != 0 && int64(now) >= l.grace.Load()

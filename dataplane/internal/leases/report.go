@@ -2,6 +2,7 @@ package leases
 
 import (
 	"context"
+	"errors"
 	"io"
 	"sync"
 	"time"
@@ -123,7 +124,7 @@ func (r *Reporter) run(ctx context.Context, client leasev1.LeaseServiceClient, e
 	defer tick.Stop()
 	var sent mark
 	for {
-		if sent, err = r.send(stream, sent); err != nil && err != io.EOF { // on EOF the reader has the reason
+		if sent, err = r.send(stream, sent); err != nil && !errors.Is(err, io.EOF) { // on EOF the reader has the reason
 			return err
 		}
 		select {

@@ -246,9 +246,9 @@ func (s *session) heartbeat(every time.Duration) *leasev1.SessionRequest {
 	return &leasev1.SessionRequest{Message: &leasev1.SessionRequest_Heartbeat{Heartbeat: &leasev1.Heartbeat{
 		HeartbeatSeq: seq,
 		Status: &leasev1.NodeStatus{
-			InFlight: uint32(b.InFlight()), KeysHeld: uint32(b.Held()), //nolint:gosec // counts
+			InFlight: uint32(b.InFlight()), KeysHeld: uint32(b.Held()),
 			RequestsPerSecond:     float64(b.arrived.Swap(0)) / every.Seconds(),
-			UnacknowledgedBatches: uint32(s.link.reporter.Unconfirmed()), //nolint:gosec // a count
+			UnacknowledgedBatches: uint32(s.link.reporter.Unconfirmed()),
 		},
 	}}}
 }
@@ -268,7 +268,7 @@ func keySignals(order []signal, what map[signal]*told) *leasev1.SessionRequest {
 		t := what[s]
 		k := &leasev1.KeySignal{
 			KeyId: uint64(s.key), Generation: s.generation, Reason: leasev1.Reason(s.reason), Probe: s.probe,
-			HttpStatus: uint32(max(t.status, 0)), Count: uint32(t.count), //nolint:gosec // small
+			HttpStatus: uint32(max(t.status, 0)), Count: uint32(t.count),
 		}
 		if t.retryAfter > 0 {
 			k.RetryAfter = durationOf(t.retryAfter)
