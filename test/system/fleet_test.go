@@ -167,10 +167,10 @@ func TestProcessNodeStopsInOrder(t *testing.T) {
 	l := &load{f: f, token: f.addToken("load"), nodes: []string{"eu-1"}}
 	done := make(chan struct{})
 	go func() { defer close(done); l.run(t.Context(), 20, 20) }()
-	for len(fakellm.InFlight(f.upstream.Ledger())) < 10 && l.sent.Load() < 20 {
-		time.Sleep(5 * time.Millisecond)
+	for wait := 0; len(fakellm.Attempts(f.upstream.Ledger())) < 20 && wait < 1000; wait++ {
+		time.Sleep(5 * time.Millisecond) // until all have been accepted
 	}
-	if len(fakellm.InFlight(f.upstream.Ledger())) == 0 {
+	if running := fakellm.InFlight(f.upstream.Ledger()); len(running) == 0 {
 		t.Error("nothing is running: the test proves nothing")
 	}
 	if code := f.nodes["eu-1"].end(); code != 0 {

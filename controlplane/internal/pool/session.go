@@ -36,6 +36,7 @@ type Session struct {
 	epoch  uint64
 	since  time.Time
 	fenced chan struct{}
+	newer  bool          // fenced by a newer process of the node
 	woken  chan struct{} // capacity 1
 
 	// What the node has not heard, by id; the latest state is looked up when it is sent.
@@ -62,6 +63,7 @@ type mark struct{ urgent, delta, health uint64 }
 const (
 	keysPerDelta   = 200  // about 32 KiB
 	healthPerChunk = 1000 // keys in one health update
+	tokensPerDelta = 1000 // about 70 KiB, and far below what a message may hold
 	bulkWindow     = 2    // unconfirmed deltas full of keys
 )
 
@@ -94,8 +96,9 @@ func (p *Pool) Attach(now time.Time, h Hello) *Session {
 	if n == nil || h.Epoch < n.record.Epoch {
 		return nil
 	}
-	if n.session != nil {
-		p.detachLocked(n.session)
+	if old := n.session; old != nil {
+		old.newer = h.Epoch > old.epoch
+		p.detachLocked(old)
 	}
 	s := &Session{
 		pool: p, node: n, epoch: h.Epoch, since: now,
@@ -163,8 +166,16 @@ func (p *Pool) detachLocked(s *Session) {
 	p.progressLocked()
 }
 
-// Fenced is closed when the session is over: a newer process of the node has come, or Detach was called.
+// Fenced is closed when the session is over: another session of the node has come, or Detach was called.
 func (s *Session) Fenced() <-chan struct{} { return s.fenced }
+
+// Overtaken says whether what fenced the session is a newer process of the node. Another session of the same process, come
+// while this one was half open, is no reason for the process to stop.
+func (s *Session) Overtaken() bool {
+	s.pool.mu.Lock()
+	defer s.pool.mu.Unlock()
+	return s.newer
+}
 
 // Wake fires when Next may have something.
 func (s *Session) Wake() <-chan struct{} { return s.woken }
