@@ -36,7 +36,7 @@ type ApiKey struct {
 	Provider string `protobuf:"bytes,2,opt,name=provider,proto3" json:"provider,omitempty"`
 	// The operator's name for it.
 	Label string `protobuf:"bytes,3,opt,name=label,proto3" json:"label,omitempty"`
-	// First characters … last four; of a short key only the last four.
+	// First four characters … last four; of a key shorter than 24 characters only "…".
 	Display string `protobuf:"bytes,4,opt,name=display,proto3" json:"display,omitempty"`
 	// One of active, cooling (waits for a limit or quota to pass), suspect (rejected once, being confirmed), auto_disabled
 	// (out until a probe succeeds), disabled (by an operator), expired.

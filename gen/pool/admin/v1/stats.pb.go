@@ -654,7 +654,7 @@ type KeyStatsRow struct {
 	Provider string `protobuf:"bytes,2,opt,name=provider,proto3" json:"provider,omitempty"`
 	// Its label.
 	Label string `protobuf:"bytes,3,opt,name=label,proto3" json:"label,omitempty"`
-	// First characters … last four.
+	// First characters … last four; of a short one only "…".
 	Display string `protobuf:"bytes,4,opt,name=display,proto3" json:"display,omitempty"`
 	// As in ApiKey.
 	Status string `protobuf:"bytes,5,opt,name=status,proto3" json:"status,omitempty"`

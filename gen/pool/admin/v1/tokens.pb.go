@@ -33,7 +33,7 @@ type ClientToken struct {
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// The operator's name for it.
 	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	// First characters … last four.
+	// First characters … last four; of a short one only "…".
 	Display string `protobuf:"bytes,3,opt,name=display,proto3" json:"display,omitempty"`
 	// active or expired.
 	Status string `protobuf:"bytes,4,opt,name=status,proto3" json:"status,omitempty"`

@@ -606,7 +606,10 @@ type Hello struct {
 	// The node's version, for display.
 	Version string `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
 	// What the node holds open by its own judgement. It can only add restriction.
-	OpenKeys      []*KeyHealth `protobuf:"bytes,4,rep,name=open_keys,json=openKeys,proto3" json:"open_keys,omitempty"`
+	OpenKeys []*KeyHealth `protobuf:"bytes,4,rep,name=open_keys,json=openKeys,proto3" json:"open_keys,omitempty"`
+	// The node_epoch this process was given last; 0: none yet. A process whose epoch another one has overtaken is refused
+	// with ABORTED and must stop: without this a process that comes back from behind a cut would fence its successor.
+	NodeEpoch     uint64 `protobuf:"varint,5,opt,name=node_epoch,json=nodeEpoch,proto3" json:"node_epoch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -667,6 +670,13 @@ func (x *Hello) GetOpenKeys() []*KeyHealth {
 		return x.OpenKeys
 	}
 	return nil
+}
+
+func (x *Hello) GetNodeEpoch() uint64 {
+	if x != nil {
+		return x.NodeEpoch
+	}
+	return 0
 }
 
 // Welcome accepts a session. A full sync follows: every resource the node may hold; what is not named until the first
@@ -1744,13 +1754,15 @@ const file_pool_lease_v1_lease_proto_rawDesc = "" +
 	"\x05delta\x18\x03 \x01(\v2\x1c.pool.lease.v1.ResourceDeltaH\x00R\x05delta\x125\n" +
 	"\x06health\x18\x04 \x01(\v2\x1b.pool.lease.v1.HealthUpdateH\x00R\x06health\x12,\n" +
 	"\x05drain\x18\x06 \x01(\v2\x14.pool.lease.v1.DrainH\x00R\x05drainB\t\n" +
-	"\amessage\"\x8d\x01\n" +
+	"\amessage\"\xac\x01\n" +
 	"\x05Hello\x12\x1f\n" +
 	"\vinstance_id\x18\x01 \x01(\fR\n" +
 	"instanceId\x12\x12\n" +
 	"\x04zone\x18\x02 \x01(\tR\x04zone\x12\x18\n" +
 	"\aversion\x18\x03 \x01(\tR\aversion\x125\n" +
-	"\topen_keys\x18\x04 \x03(\v2\x18.pool.lease.v1.KeyHealthR\bopenKeys\"\xe4\x03\n" +
+	"\topen_keys\x18\x04 \x03(\v2\x18.pool.lease.v1.KeyHealthR\bopenKeys\x12\x1d\n" +
+	"\n" +
+	"node_epoch\x18\x05 \x01(\x04R\tnodeEpoch\"\xe4\x03\n" +
 	"\aWelcome\x12\x1d\n" +
 	"\n" +
 	"node_epoch\x18\x01 \x01(\x04R\tnodeEpoch\x12\x12\n" +

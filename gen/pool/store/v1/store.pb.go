@@ -38,7 +38,7 @@ type KeyRecord struct {
 	Provider string `protobuf:"bytes,4,opt,name=provider,proto3" json:"provider,omitempty"`
 	// The sealed secret.
 	SealedSecret []byte `protobuf:"bytes,5,opt,name=sealed_secret,json=sealedSecret,proto3" json:"sealed_secret,omitempty"`
-	// First characters … last four.
+	// First characters … last four; of a short one only "…".
 	Display string `protobuf:"bytes,6,opt,name=display,proto3" json:"display,omitempty"`
 	// The operator's name for it.
 	Label string `protobuf:"bytes,7,opt,name=label,proto3" json:"label,omitempty"`
@@ -215,7 +215,7 @@ type TokenRecord struct {
 	Revision uint64 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
 	// SHA-256 of the whole token.
 	Hash []byte `protobuf:"bytes,3,opt,name=hash,proto3" json:"hash,omitempty"`
-	// First characters … last four.
+	// First characters … last four; of a short one only "…".
 	Display string `protobuf:"bytes,4,opt,name=display,proto3" json:"display,omitempty"`
 	// The operator's name for it.
 	Name string `protobuf:"bytes,5,opt,name=name,proto3" json:"name,omitempty"`
