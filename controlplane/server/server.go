@@ -40,32 +40,36 @@ type Server struct {
 
 // New opens the data directory, initialising an empty one, and takes the listeners: a wrong setting shows before anything
 // runs. Nothing on disk is changed when it fails on a directory that was in use before.
-func New(ctx context.Context, c Config) (s *Server, err error) {
-	if c, err = c.withDefaults(); err != nil {
+func New(ctx context.Context, c Config) (*Server, error) {
+	c, err := c.withDefaults()
+	if err != nil {
 		return nil, err
 	}
-	s = &Server{cfg: c, nodes: c.NodeListener, admin: c.AdminListener}
-	defer func() {
-		if err != nil {
-			s.close()
-		}
-	}()
-	if s.db, err = openDatabases(c); err != nil {
+	s := &Server{cfg: c, nodes: c.NodeListener, admin: c.AdminListener}
+	if err := s.open(ctx); err != nil {
+		s.close()
 		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Server) open(ctx context.Context) (err error) {
+	if s.db, err = openDatabases(s.cfg); err != nil {
+		return err
 	}
 	if err := s.bootstrap(ctx); err != nil {
-		return nil, err
+		return err
 	}
 	if err := s.load(); err != nil {
-		return nil, err
+		return err
 	}
 	if err := s.listen(); err != nil {
-		return nil, err
+		return err
 	}
 	if err := s.serveNodes(ctx); err != nil {
-		return nil, err
+		return err
 	}
-	return s, s.serveAdmin(ctx)
+	return s.serveAdmin(ctx)
 }
 
 // load fills the pool from what is on disk and ties the store's commits and the statistics to it.

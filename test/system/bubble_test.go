@@ -34,6 +34,7 @@ type cluster struct {
 	http     *http.Server
 	wg       sync.WaitGroup
 	changeCP func(*controlplane.Config)
+	changeDP func(*dataplane.Config)
 }
 
 // running is a plane that can be stopped in order, or dropped as if it had been killed.
@@ -92,7 +93,7 @@ func (c *cluster) startNode(name string) {
 	c.t.Helper()
 	id, region, _ := strings.Cut(name, "@")
 	begin := time.Now()
-	s, err := dataplane.New(dataplane.Config{
+	cfg := dataplane.Config{
 		ControlPlane: "control", NodeID: id, Region: region, JoinToken: joinToken, DataDir: filepath.Join(c.dir, id),
 		Listener: c.net.listen(id), OpsListener: c.net.listen(id + "-ops"), Logger: c.logs.logger(id),
 		Now:              func() time.Duration { return time.Since(begin) + time.Hour },
@@ -101,7 +102,11 @@ func (c *cluster) startNode(name string) {
 			host, _, _ := net.SplitHostPort(address)
 			return c.net.dialer(id)(ctx, host)
 		},
-	})
+	}
+	if c.changeDP != nil {
+		c.changeDP(&cfg)
+	}
+	s, err := dataplane.New(cfg)
 	if err != nil {
 		c.t.Fatal(err)
 	}

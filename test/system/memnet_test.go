@@ -14,11 +14,14 @@ type memnet struct {
 	mu    sync.Mutex
 	at    map[string]*bufconn.Listener
 	cut   map[string]bool // from→to
+	deaf  map[string]bool // from→to
 	conns map[string][]net.Conn
 }
 
 func newMemnet() *memnet {
-	return &memnet{at: map[string]*bufconn.Listener{}, cut: map[string]bool{}, conns: map[string][]net.Conn{}}
+	return &memnet{
+		at: map[string]*bufconn.Listener{}, cut: map[string]bool{}, deaf: map[string]bool{}, conns: map[string][]net.Conn{},
+	}
 }
 
 // listen opens a name; one that was closed can be opened again.
@@ -44,9 +47,9 @@ func (n *memnet) dialer(from string) func(ctx context.Context, address string) (
 			return nil, err
 		}
 		n.mu.Lock()
+		defer n.mu.Unlock()
 		n.conns[from+"→"+address] = append(n.conns[from+"→"+address], c)
-		n.mu.Unlock()
-		return c, nil
+		return &ear{Conn: c, net: n, link: from + "→" + address}, nil
 	}
 }
 
@@ -61,8 +64,35 @@ func (n *memnet) sever(from, to string) {
 	delete(n.conns, from+"→"+to)
 }
 
+// deafen loses whatever `to` answers from now on, while what `from` says still arrives, until mend.
+func (n *memnet) deafen(from, to string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.deaf[from+"→"+to] = true
+}
+
 func (n *memnet) mend(from, to string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	delete(n.cut, from+"→"+to)
+	delete(n.deaf, from+"→"+to)
+}
+
+// ear is the dialling end of a connection.
+type ear struct {
+	net.Conn
+	net  *memnet
+	link string
+}
+
+func (e *ear) Read(b []byte) (int, error) {
+	for {
+		count, err := e.Conn.Read(b)
+		e.net.mu.Lock()
+		deaf := e.net.deaf[e.link]
+		e.net.mu.Unlock()
+		if err != nil || !deaf {
+			return count, err
+		}
+	}
 }

@@ -83,6 +83,9 @@ func TestKeyRefusals(t *testing.T) {
 		{"POST", "/admin/api-keys", `{"apiKey":"` + secret + `","label":"canary-a","username":"canary-b"}`, 400, "INVALID_ARGUMENT", "username"},
 		{"POST", "/admin/api-keys", `{"apiKey":"` + secret + `","label":"` + strings.Repeat("canary", 40) + `"}`, 400, "INVALID_ARGUMENT", "label"},
 		{"POST", "/admin/api-keys", `{"apiKey":"` + secret + `","label":"canary\u001b[2J"}`, 400, "INVALID_ARGUMENT", "label"},
+		{"POST", "/admin/api-keys", `{"apiKey":"` + secret + `","label":"canary\u202egnp.exe"}`, 400, "INVALID_ARGUMENT", "label"},
+		{"POST", "/admin/api-keys", `{"apiKey":"` + secret + `","label":"canary\u2028line"}`, 400, "INVALID_ARGUMENT", "label"},
+		{"POST", "/admin/api-keys", `{"apiKey":"` + secret + `","models":["canary\u2066"]}`, 400, "INVALID_ARGUMENT", "models[0]"},
 		{"POST", "/admin/api-keys", `{"apiKey":"` + secret + `","ttl":-1}`, 400, "INVALID_ARGUMENT", "ttl"},
 		{"POST", "/admin/api-keys", `{"apiKey":"` + secret + `","ttl":1e300}`, 400, "INVALID_ARGUMENT", "ttl"},
 		{"POST", "/admin/api-keys", `{"apiKey":"` + secret + `","weight":0}`, 400, "INVALID_ARGUMENT", "weight"},
@@ -269,5 +272,29 @@ func TestListing(t *testing.T) {
 		page := f.must("GET", "/admin/api-keys"+query, "")
 		f.want(page, total, "total")
 		f.want(page, "", "nextPageToken")
+	}
+}
+
+// Of many changes that were made on the same revision one wins; the others are told what is there now.
+func TestOfConcurrentChangesOnOneRevisionOneWins(t *testing.T) {
+	f := start(t)
+	id := f.addKey("contended", "")
+	revision, _ := f.must("GET", "/admin/api-keys/"+id, "")["revision"].(string)
+	var won, lost atomic.Int32
+	var clients sync.WaitGroup
+	for n := range 16 {
+		clients.Go(func() {
+			status, _ := f.call("PATCH", "/admin/api-keys/"+id, fmt.Sprintf(`{"label":"l%d","revision":%q}`, n, revision))
+			switch status {
+			case 200:
+				won.Add(1)
+			case 409:
+				lost.Add(1)
+			}
+		})
+	}
+	clients.Wait()
+	if won.Load() != 1 || lost.Load() != 15 {
+		t.Errorf("%d won and %d lost", won.Load(), lost.Load())
 	}
 }

@@ -43,12 +43,12 @@ func checkSecret(secret string) *refusal {
 	return nil
 }
 
-// checkText refuses what would break a log line or a terminal.
+// checkText refuses what would break a log line or a terminal, or have it show another text.
 func checkText(field, text string, limit int) *refusal {
 	if utf8.RuneCountInString(text) > limit {
 		return invalid(field, fmt.Sprintf("must have at most %d characters", limit))
 	}
-	if strings.ContainsFunc(text, unicode.IsControl) {
+	if strings.ContainsFunc(text, controls) {
 		return invalid(field, "holds a control character")
 	}
 	return nil
@@ -66,7 +66,12 @@ func checkModels(models []string) *refusal {
 	return nil
 }
 
-func notVisible(c rune) bool { return unicode.IsSpace(c) || unicode.IsControl(c) }
+func notVisible(c rune) bool { return unicode.IsSpace(c) || controls(c) }
+
+// controls says whether a character steers how others are shown.
+func controls(c rune) bool {
+	return unicode.IsControl(c) || unicode.In(c, unicode.Bidi_Control, unicode.Zl, unicode.Zp)
+}
 
 func checkRegions(regions []string) *refusal {
 	if len(regions) > maxList {

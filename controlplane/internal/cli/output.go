@@ -8,6 +8,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -53,7 +54,7 @@ func (t *table) add(cells ...any) {
 
 // printable keeps names from steering the terminal or breaking the table.
 func printable(r rune) rune {
-	if r < ' ' || r >= 0x7f && r < 0xa0 {
+	if !unicode.IsPrint(r) {
 		return '?'
 	}
 	return r

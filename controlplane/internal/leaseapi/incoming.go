@@ -32,7 +32,7 @@ func (in *incoming) receive(stream leasev1.LeaseService_SessionServer) error {
 		case *leasev1.SessionRequest_Heartbeat:
 			ttl := in.api.cfg.Pool.Renew(now, in.session, nodeStatus(m.Heartbeat.GetStatus()))
 			if ttl == 0 {
-				return errFenced
+				return endOf(in.session)
 			}
 			renewal := &leasev1.LeaseRenewal{
 				HeartbeatSeq: m.Heartbeat.GetHeartbeatSeq(), Term: in.api.cfg.Store.Term(), LeaseTtl: durationpb.New(ttl),

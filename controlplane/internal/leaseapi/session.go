@@ -18,8 +18,20 @@ import (
 	leasev1 "ollama-api-pool/gen/pool/lease/v1"
 )
 
-// errFenced ends the session of an older process of a node. The node takes it as its end.
-var errFenced = status.Error(codes.Aborted, "a newer process runs under this node's name")
+var (
+	// errFenced ends the session of an older process of a node. The node takes it as its end.
+	errFenced = status.Error(codes.Aborted, "a newer process runs under this node's name")
+	// errReplaced ends a session that was half open when the same process opened its next one.
+	errReplaced = status.Error(codes.Unavailable, "this process has a newer session")
+)
+
+// endOf answers why a fenced session is over.
+func endOf(s *pool.Session) error {
+	if s.Overtaken() {
+		return errFenced
+	}
+	return errReplaced
+}
 
 // Session lives through one session of a node. One goroutine, this one, sends; another receives.
 func (a *API) Session(stream leasev1.LeaseService_SessionServer) error {
@@ -32,14 +44,14 @@ func (a *API) Session(stream leasev1.LeaseService_SessionServer) error {
 	if hello == nil {
 		return status.Error(codes.InvalidArgument, "a session begins with a Hello")
 	}
-	epoch, err := a.register(ctx, name, hello.GetInstanceId())
+	epoch, err := a.register(ctx, name, hello)
 	if err != nil {
 		return err
 	}
 	now := a.cfg.Now()
 	node := pool.NodeID(name.Node)
 	session := a.cfg.Pool.Attach(now, pool.Hello{Node: node, Zone: hello.GetZone(), Version: hello.GetVersion(), Epoch: epoch})
-	if session == nil {
+	if session == nil { // another process has registered since
 		return errFenced
 	}
 	left := false
@@ -58,14 +70,16 @@ func (a *API) Session(stream leasev1.LeaseService_SessionServer) error {
 	err = a.send(stream, session, in)
 	left = in.left.Load()
 	if left {
-		err = a.forget(node)
+		err = a.forget(node, epoch)
 	}
 	log.Info("session ended", "left", left, "reason", reasonOf(err))
 	return err
 }
 
 // register answers the epoch of this process of the node: a new process gets a new one, durably, before it is welcomed.
-func (a *API) register(ctx context.Context, name ca.Name, instance []byte) (uint64, error) {
+// A process that was overtaken does not: it would put out its successor.
+func (a *API) register(ctx context.Context, name ca.Name, hello *leasev1.Hello) (uint64, error) {
+	instance := hello.GetInstanceId()
 	if len(instance) != 16 {
 		return 0, status.Error(codes.InvalidArgument, "instance_id must have 16 bytes")
 	}
@@ -80,24 +94,31 @@ func (a *API) register(ctx context.Context, name ca.Name, instance []byte) (uint
 			return nil
 		}
 		if !bytes.Equal(n.InstanceID, instance) {
-			n.Epoch++
+			if had := hello.GetNodeEpoch(); had != 0 && had < n.Epoch {
+				return errFenced
+			}
+			n.Epoch = max(n.Epoch, hello.GetNodeEpoch()) + 1 // a restored backup may know of fewer
 		}
 		epoch, n.InstanceID, n.LeaveTime = n.Epoch, instance, time.Time{}
 		return tx.PutNode(n)
 	})
-	if err != nil {
+	switch {
+	case errors.Is(err, errFenced):
+		a.cfg.Logger.Warn("session refused: a newer process runs under the node's name", "node", name.Node, "had", hello.GetNodeEpoch())
+		return 0, errFenced
+	case err != nil:
 		return 0, status.Error(codes.Unavailable, "the control plane cannot register the node now")
 	}
 	return epoch, nil
 }
 
-// forget notes durably that the node left in order: it holds nothing any more.
-func (a *API) forget(node pool.NodeID) error {
+// forget notes durably that the node left in order: it holds nothing any more, unless a newer process of it has come.
+func (a *API) forget(node pool.NodeID, epoch uint64) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	_, err := a.cfg.Store.Update(ctx, func(tx *store.Tx) error {
 		n, err := tx.Node(node)
-		if err != nil {
+		if err != nil || n.Epoch != epoch {
 			return err
 		}
 		n.LeaveTime = a.cfg.Now()
@@ -130,7 +151,7 @@ func (a *API) send(stream leasev1.LeaseService_SessionServer, session *pool.Sess
 			}
 			return err
 		case <-session.Fenced():
-			return errFenced
+			return endOf(session)
 		case <-a.stopping:
 			drain := &leasev1.Drain{ReconnectWithin: durationpb.New(a.cfg.spread()), Reason: "the control plane is stopping"}
 			_ = stream.Send(&leasev1.SessionResponse{Message: &leasev1.SessionResponse_Drain{Drain: drain}})

@@ -125,6 +125,10 @@ func (s *Session) smallLocked() *Delta {
 		d.RemovedKeys = append(d.RemovedKeys, id)
 	}
 	for id := range s.tokens {
+		if len(d.Tokens)+len(d.RemovedTokens) == tokensPerDelta {
+			break
+		}
+		delete(s.tokens, id)
 		if t, ok := p.tokens[id]; ok {
 			d.Tokens = append(d.Tokens, t)
 		} else {
@@ -139,7 +143,6 @@ func (s *Session) smallLocked() *Delta {
 		}
 	}
 	clear(s.removed)
-	clear(s.tokens)
 	clear(s.providers)
 	return d
 }

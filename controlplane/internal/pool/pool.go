@@ -160,19 +160,21 @@ func (p *Pool) putKeyLocked(now time.Time, key Key) {
 	if !key.ExpireTime.IsZero() || key.Disabled {
 		p.timed[key.ID] = k
 	}
-	// Whatever restricts goes the urgent way: a disable, and the end of it.
-	urgent := before.ID != 0 && (before.Disabled != key.Disabled || before.Generation != key.Generation)
+	// Whatever restricts goes the urgent way: a disable, also one after another whose time is over, and the end of it.
+	urgent := before.ID != 0 && (before.Disabled || key.Disabled || before.Generation != key.Generation)
+	_, out := p.out[key.ID]
 	p.eachSessionLocked(func(s *Session) {
-		switch {
-		case !s.mayHold(key, now):
-			if before.ID != 0 && s.mayHold(before, now) {
+		held := before.ID != 0 && s.mayHold(before, now)
+		if !s.mayHold(key, now) {
+			if held {
 				s.removeKey(key.ID)
 			}
-		case urgent:
+			return
+		}
+		delete(s.removed, key.ID) // the node need not hear of a removal that is over: it would follow the health
+		s.keys[key.ID] = struct{}{}
+		if urgent || (out && !held) {
 			s.health[key.ID] = struct{}{}
-			s.keys[key.ID] = struct{}{}
-		default:
-			s.keys[key.ID] = struct{}{}
 		}
 	})
 	p.wakeLocked()

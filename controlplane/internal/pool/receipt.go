@@ -59,9 +59,10 @@ func (p *Pool) receiptLocked(now time.Time, want uint64, fits func(region string
 }
 
 // confirmedLocked says whether the node has confirmed everything urgent up to this count: because it said so, or because
-// nothing urgent is on its way to it.
+// nothing urgent is on its way to it. Before the full sync is confirmed it has not: the node goes on with copies of its
+// former session, and what changed while it was away comes with the sync only.
 func (s *Session) confirmedLocked(want uint64) bool {
-	return s.confirmed >= want || (s.toldLocked() && len(s.marks) == 0)
+	return s.synced && (s.confirmed >= want || (s.toldLocked() && len(s.marks) == 0))
 }
 
 // stopsByLocked answers when a node without a session has stopped at the latest; zero: it never had a lease, or it left.

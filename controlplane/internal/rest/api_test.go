@@ -35,6 +35,8 @@ func TestRefusals(t *testing.T) {
 		{"GET", "//admin/api-keys", "", 404, "NO_SUCH_ENDPOINT", ""},
 		{"GET", "/admin/../metrics", "", 404, "NO_SUCH_ENDPOINT", ""},
 		{"GET", "/admin/api-keys/a%2Fb", "", 404, "NO_SUCH_ENDPOINT", ""},
+		{"GET", "/admin/api-keys/%ff", "", 404, "NO_SUCH_ENDPOINT", ""},
+		{"GET", "/admin/api-keys?search=%ff", "", 400, "INVALID_ARGUMENT", "search"},
 		{"PUT", "/admin/api-keys", "{}", 405, "METHOD_NOT_ALLOWED", ""},
 		{"OPTIONS", "/admin/api-keys", "", 405, "METHOD_NOT_ALLOWED", ""},
 		{"HEAD", "/admin/api-keys", "", 405, "METHOD_NOT_ALLOWED", ""},

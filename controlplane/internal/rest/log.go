@@ -35,6 +35,9 @@ func logged(c Config, next http.Handler) http.Handler {
 		r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
 		out := &recorder{ResponseWriter: w}
 		out.Header().Set("X-Request-Id", x.id)
+		if len(r.TransferEncoding) > 0 { // there may have been a length besides, by which one in front saw another end
+			out.Header().Set("Connection", "close")
+		}
 		defer func() {
 			survive(c.log(), x, out, recover())
 			c.log().LogAttrs(r.Context(), x.level(out.status), "admin request",

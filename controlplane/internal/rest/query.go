@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"regexp"
 	"strconv"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
@@ -62,7 +63,7 @@ func checkQuery(r *http.Request, to *route, c *call) *problem {
 func fits(f protoreflect.FieldDescriptor, value string) bool {
 	switch f.Kind() { //nolint:exhaustive // a test fails when a query field has a kind that is not here
 	case protoreflect.StringKind:
-		return true
+		return utf8.ValidString(value)
 	case protoreflect.Int32Kind:
 		_, err := strconv.ParseInt(value, 10, 32)
 		return err == nil

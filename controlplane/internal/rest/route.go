@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"google.golang.org/genproto/googleapis/api/annotations"
 	"google.golang.org/protobuf/proto"
@@ -101,7 +102,7 @@ func (r *route) match(path []string) (params []string, ok bool) {
 			if path[i] != want {
 				return nil, false
 			}
-		case path[i] == "":
+		case path[i] == "" || !utf8.ValidString(path[i]): // no message can hold it
 			return nil, false
 		default:
 			params = append(params, path[i])

@@ -21,11 +21,20 @@ func (b *Book) beginSync() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.full, b.sync, b.told = true, map[any]struct{}{}, map[KeyID]struct{}{}
-	b.signals.connect(true)
+	b.signals.connect()
 }
 
 // endSession notes that the control plane is out of reach.
-func (b *Book) endSession() { b.signals.connect(false) }
+func (b *Book) endSession() { b.signals.disconnect() }
+
+// hear notes a word from the control plane. In a full sync it does not count: what it has not named yet is not unknown.
+func (b *Book) hear() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.full {
+		b.lease.hear(b.now())
+	}
+}
 
 // applyDelta takes a delta. What cannot be used is refused by name, and its former copy stays in force.
 func (b *Book) applyDelta(d *leasev1.ResourceDelta) []*leasev1.Rejection {
@@ -84,11 +93,15 @@ func (b *Book) completeLocked() {
 }
 
 // forgetHealthLocked drops what an earlier session told and this one did not: it is over. A limit that this node met itself
-// stays; it was told in Hello.
+// stays; it was told in Hello. One of another generation than the key's is void, also if that is a lower one: then the
+// control plane was restored from a backup and has dropped what Hello told.
 func (b *Book) forgetHealthLocked() {
 	for id, k := range b.keys {
 		h := k.state.Load()
-		if _, told := b.told[id]; !told && h != nil && (!h.local || h.reason.soft()) {
+		if _, told := b.told[id]; told || h == nil {
+			continue
+		}
+		if !h.local || h.reason.soft() || h.generation != k.lease.Load().generation {
 			k.state.Store(nil)
 		}
 	}
@@ -228,7 +241,10 @@ func (b *Book) applyHealth(u *leasev1.HealthUpdate) []Probe {
 		}
 		b.obeyLocked(k, h)
 		if p, ok := b.Provider(k.lease.Load().provider); ok && w.GetProbeHere() {
-			probes = append(probes, Probe{Loan: Loan{key: k, of: k.lease.Load()}, Provider: p, TTL: w.GetProbeTtl().AsDuration()})
+			ttl := w.GetProbeTtl().AsDuration()
+			probes = append(probes, Probe{
+				Loan: Loan{key: k, of: k.lease.Load(), probeUntil: b.now() + ttl}, Provider: p, TTL: ttl,
+			})
 		}
 	}
 	return probes
@@ -254,7 +270,8 @@ func (b *Book) healthOf(w *leasev1.KeyHealth) *health {
 }
 
 // obeyLocked puts the control plane's word in force. Only one thing is stronger: what this node has just met itself and the
-// control plane cannot have judged yet; it will, because it was signalled.
+// control plane cannot have judged yet; it will, because it was signalled. Of a rejection it is told once more: had it been
+// judged and acquitted already, and this node not heard of the first half, the key would stay out here for ever.
 func (b *Book) obeyLocked(k *Key, told *health) {
 	if !told.speaksOf(k.lease.Load()) { // late: it speaks of a secret or record that has been replaced
 		return
@@ -262,6 +279,9 @@ func (b *Book) obeyLocked(k *Key, told *health) {
 	now := k.state.Load()
 	if now != nil && now.local && now.open && now.generation >= told.generation {
 		if !told.open && !now.reason.soft() && (now.until == 0 || b.now() < now.until) {
+			if now.reason == authRejected {
+				b.signals.add(signal{key: k.ID, generation: now.generation, reason: authRejected}, provider.Verdict{})
+			}
 			return
 		}
 		if told.open && told.until != 0 && now.until > told.until { // a cool-down never shortens
@@ -293,11 +313,34 @@ func (b *Book) openKeys() []*leasev1.KeyHealth {
 	return open
 }
 
-// wipe forgets everything: the lease and its grace are over, or the node has been fenced.
-func (b *Book) wipe() {
-	b.lease.end()
+// renew counts the lease from when its request was sent. Under the lock, so that expire cannot take a lease for over that
+// is being renewed.
+func (b *Book) renew(sent, ttl, grace time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.lease.renew(sent, ttl, grace)
+}
+
+// expire wipes everything if lease and grace are over, and says whether they were.
+func (b *Book) expire() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.lease.over(b.now()) {
+		return false
+	}
+	b.wipeLocked()
+	return true
+}
+
+// wipe forgets everything: the node has been fenced.
+func (b *Book) wipe() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.wipeLocked()
+}
+
+func (b *Book) wipeLocked() {
+	b.lease.end()
 	for id := range b.keys {
 		b.dropKeyLocked(id)
 	}

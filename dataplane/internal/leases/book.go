@@ -100,7 +100,7 @@ func (b *Book) Token(hash [32]byte) (*tokens.Token, error) {
 		return nil, ErrUnknownToken
 	case ok:
 		return t, nil
-	case b.lease.heardWithin(b.now(), staleAfter):
+	case b.lease.heardWithin(b.now(), staleAfter): // never before the first full sync
 		return nil, ErrUnknownToken
 	default:
 		return nil, ErrDirectoryStale

@@ -38,6 +38,7 @@ func (d *desk) sync(keys ...*leasev1.UpstreamKey) []*leasev1.Rejection {
 
 func (d *desk) give(keys ...*leasev1.UpstreamKey) []*leasev1.Rejection {
 	d.rev++
+	defer d.hear() // as a session does after each message
 	return d.applyDelta(&leasev1.ResourceDelta{
 		DeltaSeq: d.rev, CompleteRevision: d.rev, Keys: keys,
 		Providers: []*leasev1.Provider{{

@@ -28,8 +28,9 @@ func (e *NoKeyError) Error() string { return fmt.Sprintf("no key can serve (%s)"
 
 // Loan is a borrowed key for one attempt. It must end in Settle if it was dispatched, in Return if not.
 type Loan struct {
-	key *Key
-	of  *leased // as it was when borrowed: a signal speaks of this generation
+	key        *Key
+	of         *leased       // as it was when borrowed: a signal speaks of this generation
+	probeUntil time.Duration // of the Book's clock; not 0: the loan is for one probe until then
 }
 
 // KeyID answers whose loan it is.
@@ -38,10 +39,17 @@ func (l Loan) KeyID() KeyID { return l.key.ID }
 // Secret answers the key's secret. It goes to the provider's origin and nowhere else.
 func (l Loan) Secret() Secret { return l.of.secret }
 
-// Usable looks again, right before the key is used: it may have been disabled, replaced or put out since.
+// Usable looks again, right before the key is used: it may have been disabled, replaced or put out since. A probe's loan
+// is usable although the key is out, but only in time, and not against an operator's will.
 func (l Loan) Usable() bool {
-	return l.of != nil && l.key.book.lease.check(l.key.book.now()) == nil && l.key.lease.Load() == l.of &&
-		l.key.blocked(l.key.book) == free
+	if l.of == nil || l.key.lease.Load() != l.of || l.key.book.Ready() != nil {
+		return false
+	}
+	if l.probeUntil != 0 {
+		return l.key.book.now() < l.probeUntil && l.key.probeable(l.key.book)
+	}
+	why, _ := l.key.blocked(l.key.book)
+	return why == free
 }
 
 // Borrow picks the next key of the provider that may serve the model and was not tried: by priority, then in weighted
@@ -67,9 +75,9 @@ func (t *tier) borrow(b *Book, model string, tried []KeyID, miss *missed) (Loan,
 	for i := range n {
 		k := t.sequence[(start+i)%n]
 		of := k.lease.Load()
-		switch why := k.blocked(b); {
+		switch why, until := k.blocked(b); {
 		case why != free:
-			miss.add(why, k.state.Load())
+			miss.add(why, until)
 		case !provider.MatchModel(of.models, model):
 			miss.model = true
 		case slices.Contains(tried, k.ID):
@@ -93,13 +101,13 @@ type missed struct {
 	first                      time.Duration // end of the first cool-down
 }
 
-func (m *missed) add(why block, h *health) {
+func (m *missed) add(why block, until time.Duration) {
 	if why != cooling {
 		m.out = true
 		return
 	}
-	if !m.cooling || h.until < m.first {
-		m.first = h.until
+	if !m.cooling || until < m.first {
+		m.first = until
 	}
 	m.cooling = true
 }

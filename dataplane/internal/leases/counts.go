@@ -29,6 +29,7 @@ type tokenRow struct {
 }
 
 const (
+	maxRows     = 20_000 // in a batch: about 1 MB, and below what a message may hold
 	maxModels   = 1000
 	otherModels = "other" // names not known to be served: any string a client makes up would be a row otherwise
 )
@@ -119,7 +120,11 @@ func (c *counts) initLocked() {
 func (c *counts) take() *leasev1.OutcomeBatch {
 	c.mu.Lock()
 	keys, tokens := c.keys, c.tokens
-	c.keys, c.tokens = nil, nil
+	if len(keys)+len(tokens) <= maxRows {
+		c.keys, c.tokens = nil, nil
+	} else { // gathered in a long outage; the rest goes with the next batches
+		keys, tokens = split(c.keys, maxRows/2), split(c.tokens, maxRows/2)
+	}
 	c.mu.Unlock()
 	if len(keys)+len(tokens) == 0 {
 		return nil
@@ -143,6 +148,19 @@ func (c *counts) take() *leasev1.OutcomeBatch {
 		batch.Tokens = append(batch.Tokens, t)
 	}
 	return batch
+}
+
+// split takes at most n rows out of m.
+func split[K comparable, V any](m map[K]V, n int) map[K]V {
+	part := make(map[K]V, min(n, len(m)))
+	for row, v := range m {
+		if len(part) == n {
+			break
+		}
+		part[row] = v
+		delete(m, row)
+	}
+	return part
 }
 
 func (c *counts) empty() bool {

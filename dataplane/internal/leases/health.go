@@ -151,7 +151,11 @@ func (b *Book) change(l Loan, next func(health) (health, bool)) {
 		return
 	}
 	var now health
-	if h := l.key.state.Load(); h != nil && h.speaksOf(l.of) {
+	switch h := l.key.state.Load(); {
+	case h == nil:
+	case h.generation > l.of.generation: // the loan's is about to be replaced
+		return
+	case h.speaksOf(l.of):
 		now = *h
 	}
 	if h, ok := next(now); ok {

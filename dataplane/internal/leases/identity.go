@@ -52,6 +52,9 @@ func loadIdentity(dir string) (*identity, error) {
 			return nil, fmt.Errorf("%s: %w", filepath.Join(dir, name), err)
 		}
 	}
+	if !id.key.PublicKey.Equal(id.leaf.PublicKey) { // a crash cut off the saving of what joining anew had brought
+		return nil, nil
+	}
 	return id, nil
 }
 

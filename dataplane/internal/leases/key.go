@@ -49,21 +49,32 @@ const (
 	out           // until told
 )
 
-// blocked answers whether and why the key may not be used now.
-func (k *Key) blocked(b *Book) block {
+// blocked answers whether and why the key may not be used now, and when a cool-down ends.
+func (k *Key) blocked(b *Book) (why block, until time.Duration) {
 	of := k.lease.Load()
-	if !of.enabled || (!of.expireTime.IsZero() && !b.wall().Before(of.expireTime)) {
-		return out
+	if of.over(b) {
+		return out, 0
 	}
 	h := k.state.Load()
 	if h == nil || !h.open || !h.speaksOf(of) {
-		return free
+		return free, 0
 	}
 	if h.until == 0 {
-		return out
+		return out, 0
 	}
 	if b.now() < h.until {
-		return cooling
+		return cooling, h.until
 	}
-	return free
+	return free, 0
+}
+
+// probeable says whether the key may be probed: whatever is held against it, but not what an operator has taken out of use.
+func (k *Key) probeable(b *Book) bool {
+	of, h := k.lease.Load(), k.state.Load()
+	return !of.over(b) && (h == nil || !h.open || h.reason != admin || !h.speaksOf(of))
+}
+
+// over says whether an operator wants this copy used no more, or its life is over.
+func (of *leased) over(b *Book) bool {
+	return !of.enabled || (!of.expireTime.IsZero() && !b.wall().Before(of.expireTime))
 }

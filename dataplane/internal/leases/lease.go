@@ -22,9 +22,8 @@ func (l *lease) renew(sent, ttl, grace time.Duration) {
 	if int64(until) <= l.until.Load() {
 		return
 	}
+	l.grace.Store(int64(until + grace)) // first: a lease without its grace would pass for over
 	l.until.Store(int64(until))
-	l.grace.Store(int64(until + grace))
-	l.hear(sent)
 }
 
 func (l *lease) hear(at time.Duration) { l.heard.Store(max(l.heard.Load(), int64(at), 1)) }

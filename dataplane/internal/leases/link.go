@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -47,6 +48,7 @@ type Link struct {
 	spread   time.Duration          // wait before the first reconnect
 	term     uint64                 // highest seen within lineage
 	lineage  string
+	epoch    uint64        // given by the control plane last; 0: none yet
 	leave    chan struct{} // closed by Leave
 	ended    chan struct{} // closed by Run
 }
@@ -85,8 +87,10 @@ func (l *Link) at(state string) { l.state.Store(&state) }
 func (l *Link) Run(ctx context.Context) error {
 	defer close(l.ended)
 	ctx, cancel := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	defer watch.Wait()
 	defer cancel()
-	go l.watchLease(ctx)
+	watch.Go(func() { l.watchLease(ctx) })
 	wait := firstBackoff
 	for {
 		heard, err := l.once(ctx)
@@ -98,6 +102,8 @@ func (l *Link) Run(ctx context.Context) error {
 			return err
 		case errors.Is(err, errDamagedFiles):
 			return err
+		case errors.Is(err, errCountsLost):
+			l.instance = newInstance() // as a new process, for the sake of a new epoch
 		}
 		var pause time.Duration
 		if heard { // a session that lived: everybody lost it in the same moment, so spread out
@@ -107,8 +113,8 @@ func (l *Link) Run(ctx context.Context) error {
 			pause = time.Duration(rand.Int64N(int64(wait))) //nolint:gosec // spreads load
 			wait = min(wait*2, maxBackoff)
 		}
-		l.at("control plane out of reach: " + explain(err))
-		l.log.Warn("control plane out of reach", "error", explain(err), "retry_in", pause.String(), "serving", l.book.Ready() == nil)
+		l.at("control plane out of reach: " + l.explain(err))
+		l.log.Warn("control plane out of reach", "error", l.explain(err), "retry_in", pause.String(), "serving", l.book.Ready() == nil)
 		select {
 		case <-time.After(pause):
 		case <-l.leave:
@@ -188,16 +194,15 @@ func (l *Link) watchLease(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			if l.book.lease.over(l.book.now()) {
+			if l.book.expire() {
 				l.log.Error("lease and grace are over: keys wiped, refusing requests until the control plane is back")
-				l.book.wipe()
 			}
 		}
 	}
 }
 
 // explain answers what an operator needs to know of an error.
-func explain(err error) string {
+func (l *Link) explain(err error) string {
 	s, ok := status.FromError(err)
 	switch {
 	case err == nil:
@@ -206,7 +211,9 @@ func explain(err error) string {
 		return err.Error()
 	case strings.Contains(s.Message(), "certificate signed by unknown authority"), strings.Contains(s.Message(), "unknown certificate authority"):
 		return "the control plane at this address is not the one this node joined (it may have been set up anew); " +
-			"remove the node's data folder to join it"
+			"remove the folder " + l.cfg.DataDir + " to join it"
+	case s.Code() == codes.PermissionDenied && l.id != nil:
+		return s.Message() + "; remove the folder " + l.cfg.DataDir + " to join anew"
 	case s.Code() == codes.Unavailable:
 		return s.Message()
 	default:

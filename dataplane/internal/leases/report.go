@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,13 +21,15 @@ type Reporter struct {
 	mu      sync.Mutex
 	epoch   uint64 // of this process at the control plane; 0: no Welcome yet
 	last    uint64 // seq of the last batch sealed in epoch
+	count   uint64 // batches sealed or sealed anew: the order in which they are sent, whatever their epochs
 	window  int
-	pending []sealed // unconfirmed, in order; older epochs first
+	pending []sealed // unconfirmed, in order
 	changed chan struct{}
 }
 
-// sealed is a batch whose content and name never change again.
+// sealed is a batch whose content and name never change again; but see resealLocked.
 type sealed struct {
+	order      uint64
 	epoch, seq uint64
 	at         time.Duration
 	batch      *leasev1.OutcomeBatch
@@ -56,8 +59,15 @@ func (r *Reporter) seal() {
 	if batch == nil {
 		return
 	}
+	r.appendLocked(sealed{at: r.book.now(), batch: batch})
+}
+
+// appendLocked gives the batch the next name of the epoch.
+func (r *Reporter) appendLocked(s sealed) {
 	r.last++
-	r.pending = append(r.pending, sealed{epoch: r.epoch, seq: r.last, at: r.book.now(), batch: batch})
+	r.count++
+	s.order, s.epoch, s.seq = r.count, r.epoch, r.last
+	r.pending = append(r.pending, s)
 }
 
 func (r *Reporter) confirmLocked(epoch, committed uint64) {
@@ -122,14 +132,16 @@ func (r *Reporter) run(ctx context.Context, client leasev1.LeaseServiceClient, e
 	}()
 	tick := time.NewTicker(every)
 	defer tick.Stop()
-	var sent mark
+	var sent uint64 // order of the last batch that was sent over this connection
 	for {
 		if sent, err = r.send(stream, sent); err != nil && !errors.Is(err, io.EOF) { // on EOF the reader has the reason
 			return err
 		}
 		select {
 		case ack := <-acks:
-			sent = r.acknowledged(ack, sent)
+			if sent, err = r.acknowledged(ack, sent); err != nil {
+				return err
+			}
 		case <-tick.C:
 			r.seal()
 		case err := <-broken:
@@ -140,18 +152,11 @@ func (r *Reporter) run(ctx context.Context, client leasev1.LeaseServiceClient, e
 	}
 }
 
-// mark is the last batch that was sent over this connection.
-type mark struct{ epoch, seq uint64 }
-
-func (m mark) before(s sealed) bool {
-	return m.epoch < s.epoch || (m.epoch == s.epoch && m.seq < s.seq)
-}
-
-func (r *Reporter) send(stream leasev1.LeaseService_ReportOutcomesClient, sent mark) (mark, error) {
+func (r *Reporter) send(stream leasev1.LeaseService_ReportOutcomesClient, sent uint64) (uint64, error) {
 	r.mu.Lock()
 	var next []sealed
 	for _, s := range r.pending {
-		if sent.before(s) {
+		if sent < s.order {
 			next = append(next, s)
 		}
 	}
@@ -163,17 +168,46 @@ func (r *Reporter) send(stream leasev1.LeaseService_ReportOutcomesClient, sent m
 		if err != nil {
 			return sent, err
 		}
-		sent = mark{s.epoch, s.seq}
+		sent = s.order
 	}
 	return sent, nil
 }
 
-func (r *Reporter) acknowledged(ack *leasev1.ReportOutcomesResponse, sent mark) mark {
+// errCountsLost tells that the control plane lacks batches that it had confirmed: it was restored from a backup, or its
+// statistics began anew. It takes nothing of this epoch any more; the next session is opened as a new process, whose epoch
+// begins at 1.
+var errCountsLost = errors.New("the control plane has lost counts that it had confirmed: it was restored from a backup, " +
+	"or its statistics began anew; going on in a new epoch")
+
+func (r *Reporter) acknowledged(ack *leasev1.ReportOutcomesResponse, sent uint64) (uint64, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.confirmLocked(ack.GetNodeEpoch(), ack.GetCommittedSeq())
-	if from := ack.GetResendFrom(); from > 0 && sent.epoch == ack.GetNodeEpoch() && from <= sent.seq {
-		return mark{ack.GetNodeEpoch(), from - 1}
+	epoch, from := ack.GetNodeEpoch(), ack.GetResendFrom()
+	r.confirmLocked(epoch, ack.GetCommittedSeq())
+	at := slices.IndexFunc(r.pending, func(s sealed) bool { return s.epoch == epoch && s.seq >= from })
+	switch {
+	case from == 0 || at < 0:
+		return sent, nil
+	case r.pending[at].seq == from:
+		return min(sent, r.pending[at].order-1), nil
 	}
-	return sent
+	r.book.log.Error("counts are lost: the control plane had confirmed them and does not have them any more",
+		"epoch", epoch, "first_batch", from, "last_batch", r.pending[at].seq-1)
+	if epoch == r.epoch {
+		return sent, errCountsLost
+	}
+	r.resealLocked(epoch)
+	return sent, nil
+}
+
+// resealLocked moves what is unconfirmed of a former epoch to this one. Only after the control plane has said that it lacks
+// what came before: then it cannot have counted these either, nor ever will under their old names.
+func (r *Reporter) resealLocked(epoch uint64) {
+	moved := slices.Clone(r.pending)
+	r.pending = slices.DeleteFunc(r.pending, func(s sealed) bool { return s.epoch == epoch })
+	for _, s := range moved {
+		if s.epoch == epoch {
+			r.appendLocked(s)
+		}
+	}
 }

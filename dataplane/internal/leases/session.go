@@ -53,11 +53,12 @@ func (l *Link) session(ctx context.Context, conn *grpc.ClientConn) (heard bool, 
 	s.applied.wake = make(chan struct{}, 1)
 	s.beats.sent = map[uint64]time.Duration{}
 	sent := l.book.now()
+	l.book.signals.prepare()
+	defer l.book.endSession()
 	if err := s.open(ctx, client, cancel); err != nil {
-		return false, err
+		return false, fenced(err)
 	}
 	l.book.beginSync()
-	defer l.book.endSession()
 	l.welcomed(s.welcome, sent)
 	s.beats.renewed = sent
 	l.at("connected")
@@ -70,11 +71,15 @@ func (l *Link) session(ctx context.Context, conn *grpc.ClientConn) (heard bool, 
 	g.Go(func() error { return l.reporter.run(ctx, client, s.welcome.GetReportInterval().AsDuration()) })
 	g.Go(func() error { return l.renewCertificate(ctx, client) })
 	g.Go(func() error { <-ctx.Done(); cancel(); return nil }) // whoever fails first ends the streams of the others
-	err = g.Wait()
-	if s, ok := status.FromError(err); ok && s.Code() == codes.Aborted {
-		return true, ErrFenced
+	return true, fenced(g.Wait())
+}
+
+// fenced tells the control plane's word that this process must stop from all other ends of a session.
+func fenced(err error) error {
+	if status.Code(err) == codes.Aborted {
+		return ErrFenced
 	}
-	return true, err
+	return err
 }
 
 // open says Hello and takes the Welcome.
@@ -86,7 +91,9 @@ func (s *session) open(ctx context.Context, client leasev1.LeaseServiceClient, c
 		return err
 	}
 	l := s.link
-	hello := &leasev1.Hello{InstanceId: l.instance, Zone: l.cfg.Zone, Version: l.cfg.Version, OpenKeys: l.book.openKeys()}
+	hello := &leasev1.Hello{
+		InstanceId: l.instance, Zone: l.cfg.Zone, Version: l.cfg.Version, OpenKeys: l.book.openKeys(), NodeEpoch: l.epoch,
+	}
 	// An error of Send is io.EOF; the reason comes with Recv.
 	_ = s.stream.Send(&leasev1.SessionRequest{Message: &leasev1.SessionRequest_Hello{Hello: hello}})
 	first, err := s.stream.Recv()
@@ -116,8 +123,8 @@ func (l *Link) checkTerm(w *leasev1.Welcome) error {
 }
 
 func (l *Link) welcomed(w *leasev1.Welcome, sent time.Duration) {
-	l.spread = w.GetReconnectSpread().AsDuration()
-	l.book.lease.renew(sent, w.GetLeaseTtl().AsDuration(), w.GetGrace().AsDuration())
+	l.spread, l.epoch = w.GetReconnectSpread().AsDuration(), w.GetNodeEpoch()
+	l.book.renew(sent, w.GetLeaseTtl().AsDuration(), w.GetGrace().AsDuration())
 	l.reporter.welcome(w.GetNodeEpoch(), w.GetLastOutcomeSeq(), int(w.GetOutcomeWindow()))
 }
 
@@ -129,7 +136,6 @@ func (s *session) receive() error {
 			return err
 		}
 		b := s.link.book
-		b.lease.hear(b.now())
 		switch m := m.GetMessage().(type) {
 		case *leasev1.SessionResponse_Renewal:
 			s.renewed(m.Renewal)
@@ -150,6 +156,7 @@ func (s *session) receive() error {
 			s.link.spread = m.Drain.GetReconnectWithin().AsDuration()
 			s.link.log.Info("the control plane is about to stop", "reason", m.Drain.GetReason())
 		}
+		b.hear()
 	}
 }
 
@@ -166,7 +173,7 @@ func (s *session) renewed(r *leasev1.LeaseRenewal) {
 	}
 	s.beats.mu.Unlock()
 	if known && r.GetTerm() == s.welcome.GetTerm() && r.GetLeaseTtl().AsDuration() > 0 {
-		s.link.book.lease.renew(sent, r.GetLeaseTtl().AsDuration(), s.welcome.GetGrace().AsDuration())
+		s.link.book.renew(sent, r.GetLeaseTtl().AsDuration(), s.welcome.GetGrace().AsDuration())
 	}
 }
 
@@ -283,21 +290,24 @@ func jitter(d time.Duration) time.Duration {
 	return time.Duration(float64(d) * (0.9 + 0.2*mrand.Float64())) //nolint:gosec // spreads load
 }
 
-// renewCertificate asks for the next certificate at half of this one's life, and saves it; the next session uses it.
+// renewCertificate asks for the next certificate at half of this one's life, at once if that is past, and saves it; the next
+// session uses it.
 func (l *Link) renewCertificate(ctx context.Context, client leasev1.LeaseServiceClient) error {
+	var atLeast time.Duration
 	for {
-		wait := max(l.id.renewAt().Sub(l.book.wall()), time.Minute)
+		wait := max(l.id.renewAt().Sub(l.book.wall()), atLeast)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(min(wait, time.Hour)):
+		case <-time.After(min(wait, time.Hour)): // not all at once: the machine may be suspended
 		}
 		if l.book.wall().Before(l.id.renewAt()) {
 			continue
 		}
+		atLeast = time.Minute
 		next, err := l.nextIdentity(ctx, client)
 		if err != nil {
-			l.log.Warn("certificate not renewed, trying again", "error", explain(err), "ends", l.id.leaf.NotAfter)
+			l.log.Warn("certificate not renewed, trying again", "error", l.explain(err), "ends", l.id.leaf.NotAfter)
 			continue
 		}
 		l.id = next

@@ -11,11 +11,12 @@ import (
 // follows the number of keys and not the number of failures. Without a session it takes nothing: what is held against keys
 // then is told in the next Hello.
 type signals struct {
-	mu    sync.Mutex
-	open  bool // there is a session
-	what  map[signal]*told
-	order []signal      // as they came: a success must not overtake the failures before it
-	wake  chan struct{} // capacity 1
+	mu     sync.Mutex
+	taking bool // from just before the Hello is made, so that nothing falls between it and the session
+	open   bool // there is a session
+	what   map[signal]*told
+	order  []signal      // as they came: a success must not overtake the failures before it
+	wake   chan struct{} // capacity 1
 }
 
 // signal names what happened.
@@ -32,12 +33,12 @@ type told struct {
 	status     int
 }
 
-func (s *signals) init() { s.wake = make(chan struct{}, 1) }
+func (s *signals) init() { s.wake, s.what = make(chan struct{}, 1), map[signal]*told{} }
 
 func (s *signals) add(what signal, v provider.Verdict) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.open {
+	if !s.taking {
 		return
 	}
 	t := s.what[what]
@@ -64,11 +65,25 @@ func (s *signals) take() ([]signal, map[signal]*told) {
 	return order, what
 }
 
-// connect starts or ends the taking of signals.
-func (s *signals) connect(open bool) {
+// prepare starts the taking of signals for the session that is about to be opened.
+func (s *signals) prepare() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.open, s.what, s.order = open, map[signal]*told{}, nil
+	s.taking = true
+}
+
+// connect notes that there is a session.
+func (s *signals) connect() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.taking, s.open = true, true
+}
+
+// disconnect ends the taking of signals.
+func (s *signals) disconnect() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.taking, s.open, s.what, s.order = false, false, map[signal]*told{}, nil
 }
 
 func (s *signals) connected() bool {

@@ -85,7 +85,7 @@ func (a *attempt) send() (*http.Response, error) {
 			Method: x.r.Method, URL: x.up.urls[x.route.path], Header: h, ContentLength: int64(len(x.body)),
 			Body: io.NopCloser(bytes.NewReader(x.body)), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		}).WithContext(a.ctx)
-		resp, err := x.up.transport.RoundTrip(req)
+		resp, err := x.up.roundTrip(req)
 		if err == nil || again == 2 || !wasIdle(err) {
 			return resp, err
 		}

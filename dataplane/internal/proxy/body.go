@@ -14,8 +14,8 @@ import (
 
 const (
 	maxRequestDepth = 64
-	firstBody       = 16 << 10 // what is read into first when the length is not told
-	// A body has this long to arrive, and longer by its size at the slowest rate that is put up with.
+	firstBody       = 64 << 10 // what is read into first: a length that is only told takes no memory
+	// A body has this long to arrive, and longer by what has come of it at the slowest rate that is put up with.
 	bodyGrace   = 30 * time.Second
 	minBodyRate = 32 << 10 // bytes per second
 )
@@ -32,7 +32,6 @@ func (x *exchange) readBody() *problem {
 	if x.r.ContentLength > x.p.maxBody {
 		return problemTooLarge(x.p.maxBody)
 	}
-	_ = x.rc.SetReadDeadline(time.Now().Add(x.bodyTime()))
 	prob := x.fillBody(http.MaxBytesReader(x.w, x.r.Body, x.p.maxBody))
 	if prob != nil {
 		return prob
@@ -45,24 +44,16 @@ func (x *exchange) readBody() *problem {
 	return prob
 }
 
-func (x *exchange) bodyTime() time.Duration {
-	size := x.r.ContentLength
+// fillBody reads into a buffer that grows only as bytes arrive, and that all requests' memory has room for.
+func (x *exchange) fillBody(body io.Reader) *problem {
+	size, start := x.r.ContentLength, time.Now()
 	if size < 0 {
 		size = x.p.maxBody
 	}
-	return bodyGrace + time.Duration(size/minBodyRate)*time.Second
-}
-
-// fillBody reads into a buffer that grows only as bytes arrive, and that all requests' memory has room for.
-func (x *exchange) fillBody(body io.Reader) *problem {
-	size := x.r.ContentLength
-	if size < 0 {
-		size = firstBody
-	}
-	if !x.hold(size) {
+	buf := make([]byte, 0, min(size, firstBody))
+	if !x.hold(int64(cap(buf))) {
 		return problemBusy
 	}
-	buf := make([]byte, 0, size)
 	for {
 		if len(buf) == cap(buf) {
 			n, err := probeEnd(body)
@@ -70,10 +61,11 @@ func (x *exchange) fillBody(body io.Reader) *problem {
 				x.body = buf
 				return x.bodyProblem(err)
 			}
-			if !x.hold(int64(max(cap(buf), firstBody))) {
+			more := min(int64(max(cap(buf), firstBody)), size-int64(cap(buf)))
+			if !x.hold(more) {
 				return problemBusy
 			}
-			grown := make([]byte, len(buf), cap(buf)+max(cap(buf), firstBody))
+			grown := make([]byte, len(buf), int64(cap(buf))+more)
 			copy(grown, buf)
 			buf = append(grown, n...)
 		}
@@ -83,6 +75,7 @@ func (x *exchange) fillBody(body io.Reader) *problem {
 			x.body = buf
 			return x.bodyProblem(err)
 		}
+		_ = x.rc.SetReadDeadline(start.Add(bodyGrace + time.Duration(len(buf)/minBodyRate)*time.Second))
 	}
 }
 

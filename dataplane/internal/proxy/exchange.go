@@ -56,6 +56,12 @@ func (p *Proxy) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	x.tried = make([]leases.KeyID, 0, maxKeys)
 	w.Header().Set("X-Request-Id", x.id)
 	_ = x.rc.SetWriteDeadline(time.Time{}) // the one that an earlier request on this connection left
+	if r.ContentLength != 0 {              // net/http reads what the pool leaves unread before it answers: that must end too
+		_ = x.rc.SetReadDeadline(time.Now().Add(bodyGrace))
+	}
+	if len(r.TransferEncoding) > 0 { // there may have been a length besides, by which one in front saw another end
+		w.Header().Set("Connection", "close")
+	}
 	p.metrics.inFlight.Inc()
 	return x
 }

@@ -159,7 +159,7 @@ func (x *exchange) askModels(l loan) (list []byte, v provider.Verdict) {
 		v.Type, v.Code, v.Param = "", "", ""
 		return nil, v
 	}
-	if list, err = x.up.dialect.Models(body); err != nil {
+	if list, err = x.up.dialect.Models(body); err != nil || holds(list, secret) {
 		return nil, provider.Verdict{Class: provider.Broken, Next: provider.Again, Status: resp.StatusCode}
 	}
 	return list, provider.Verdict{Class: provider.OK, Status: resp.StatusCode}
@@ -189,7 +189,7 @@ func (up *upstream) ask(ctx context.Context, q question) (resp *http.Response, b
 	}
 	addProviderHeaders(h, q.prov)
 	secret = authorize(h, up.dialect, q.loan)
-	if resp, err = up.transport.RoundTrip(req.WithContext(ctx)); err != nil {
+	if resp, err = up.roundTrip(req.WithContext(ctx)); err != nil {
 		return nil, nil, secret, err
 	}
 	defer resp.Body.Close()

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"regexp"
 	"strings"
 	"unicode"
@@ -16,6 +17,7 @@ var (
 	looksURL  = regexp.MustCompile(`(?i)\b[a-z][a-z0-9+.-]*://[^\s"'<>]+`)
 	looksHost = regexp.MustCompile(`(?i)\b(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+(?:com|net|org|io|ai|dev|app|cloud|internal|local|localdomain|svc|corp|lan|home)\b(?::\d+)?(?:/[^\s"'<>]*)?`)
 	looksIP   = regexp.MustCompile(`\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b|\[?(?:[0-9a-fA-F]{1,4}:){3,7}[0-9a-fA-F:]*\]?`)
+	looksPort = regexp.MustCompile(`\[host\]:\d+`)
 	looksMail = regexp.MustCompile(`[\w.+-]+@[\w-]+(?:\.[\w-]+)+`)
 	looksKey  = regexp.MustCompile(`(?i)\b(?:bearer\s+\S{6,}|(?:sk|pk|rk|gsk|xai|key|api|org|proj|user)[-_][\w*.-]{8,}|AIza[\w-]{10,})`)
 	looksRand = regexp.MustCompile(`[\w*-]{24,}(?:\.[\w-]+)*`)
@@ -42,7 +44,7 @@ func redact(message, secret, host, keep string) string {
 		looks *regexp.Regexp
 		says  string
 	}{
-		{looksURL, "[url]"}, {looksMail, "[address]"}, {looksHost, "[host]"}, {looksIP, "[address]"},
+		{looksPort, "[host]"}, {looksURL, "[url]"}, {looksMail, "[address]"}, {looksHost, "[host]"}, {looksIP, "[address]"},
 		{looksKey, "[redacted]"}, {looksRand, "[redacted]"},
 	} {
 		message = rule.looks.ReplaceAllStringFunc(message, func(found string) string {
@@ -84,6 +86,11 @@ func withoutSecret(message, secret string) string {
 		i += n
 	}
 	return out.String()
+}
+
+// holds says whether an answer has the key in it. Whoever reflects what was sent is no upstream to pass on.
+func holds(answer []byte, secret string) bool {
+	return len(secret) >= secretWindow && bytes.Contains(answer, []byte(secret))
 }
 
 // cut shortens s to at most n bytes without splitting a character.

@@ -37,7 +37,7 @@ var routeByPath = func() map[string]*route {
 // find answers the route of a request and the provider it names. Whether there is such a provider is not asked here: that
 // is told only to those who have a token.
 func find(r *http.Request) (rt *route, providerID string) {
-	if r.URL.RawPath != "" || r.URL.Host != "" && r.URL.Scheme != "" { // encoded slashes and the like; absolute form
+	if r.URL.RawPath != "" || r.URL.Host != "" || r.URL.Scheme != "" { // encoded slashes and the like; absolute form
 		return nil, ""
 	}
 	path := r.URL.Path

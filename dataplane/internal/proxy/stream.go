@@ -130,6 +130,12 @@ func (s *stream) look(event []byte, start int) bool {
 			return false
 		}
 	}
+	if holds(event, s.a.secret) {
+		if s.pass(start) {
+			s.broken()
+		}
+		return false
+	}
 	switch {
 	case bytes.Contains(event, []byte("[DONE]")) && isDone(event):
 		if s.pass(s.split.event) {
@@ -145,12 +151,13 @@ func (s *stream) look(event []byte, start int) bool {
 // lookFirst judges the first event with data in it.
 func (s *stream) lookFirst(event []byte) bool {
 	data, has := eventData(event)
-	if !has {
+	reflects := holds(event, s.a.secret)
+	if !has && !reflects {
 		return true // a comment
 	}
-	v, bad := provider.Verdict{Class: provider.Broken, Next: provider.Again}, true // [DONE] at once: no answer at all
-	if !isDone(event) {
-		v, bad = s.a.x.up.dialect.JudgeEvent(data, s.a.x.p.now())
+	v, bad := s.a.x.up.dialect.JudgeEvent(data, s.a.x.p.now()) // [DONE] at once is no JSON, and so no answer
+	if reflects && !bad {
+		v, bad = provider.Verdict{Class: provider.Broken, Next: provider.Again}, true
 	}
 	if bad {
 		v = s.a.redacted(v)

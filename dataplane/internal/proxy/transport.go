@@ -145,11 +145,22 @@ func (us *upstreams) newTransport(p *provider.Provider) *http.Transport {
 	}
 }
 
+// roundTrip sends a request. An upstream that switches protocols has said all it will: its connection would be read from
+// without end, as it no longer belongs to the transport and heeds no context.
+func (up *upstream) roundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := up.transport.RoundTrip(r)
+	if err == nil && resp.StatusCode == http.StatusSwitchingProtocols {
+		_ = resp.Body.Close()
+		resp.Body = http.NoBody
+	}
+	return resp, err
+}
+
 // wasIdle says whether a request failed because the upstream had closed the connection before anything was sent on it. Only
-// then may it be sent again with the same key: nobody has seen it.
+// then may it be sent again with the same key: nobody has seen it. An error may quote the upstream, but not at its beginning.
 func wasIdle(err error) bool {
-	return strings.Contains(err.Error(), "server closed idle connection") ||
-		strings.Contains(err.Error(), "readLoopPeekFailLocked")
+	text := strings.TrimPrefix(err.Error(), "net/http: HTTP/1.x transport connection broken: ")
+	return text == "http: server closed idle connection" || strings.HasPrefix(text, "readLoopPeekFailLocked: ")
 }
 
 func orDefault(d, otherwise time.Duration) time.Duration {

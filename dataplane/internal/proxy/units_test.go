@@ -159,6 +159,7 @@ func TestRedact(t *testing.T) {
 		{"an address goes", "see https://ollama.com/upgrade?x=1 now", "see [url] now"},
 		{"the upstream's host goes", "dial upstream.test failed", "dial [host] failed"},
 		{"another host goes", "from lb-3.prod.internal:8443/x", "from [host]"},
+		{"an internal name goes with its port", "dial upstream.test:11434 failed", "dial [host] failed"},
 		{"an IP goes", "from 10.0.0.7:443 and 2001:db8:0:1::5", "from [address] and [address]"},
 		{"mail goes", "owner a.b@example.com", "owner [address]"},
 		{"random text goes", "ref 9f8e7d6c5b4a39281706f5e4d3c2b1a0", "ref [redacted]"},

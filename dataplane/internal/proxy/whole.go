@@ -40,6 +40,10 @@ func (a *attempt) relayWhole(resp *http.Response) {
 		a.failed(err)
 		return
 	}
+	if holds(*buf, a.secret) {
+		a.verdict = provider.Verdict{Class: provider.Broken, Next: provider.Again, Status: resp.StatusCode}
+		return
+	}
 	if complete {
 		if v, bad := a.x.up.dialect.JudgeEvent(*buf, a.x.p.now()); bad {
 			a.verdict = a.redacted(v)
