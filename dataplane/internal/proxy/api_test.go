@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"ollama-api-pool/dataplane/internal/leases"
+	"ollama-api-pool/dataplane/internal/provider"
 	"ollama-api-pool/dataplane/internal/tokens"
 )
 
@@ -153,7 +154,7 @@ func TestPredecessor_A18(t *testing.T) {
 		{"too deep", `{"model":"m","x":` + strings.Repeat("[", 70) + strings.Repeat("]", 70) + `}`, nil, 400, "invalid_json"},
 		{"too large", `{"model":"` + strings.Repeat("m", 1000) + `"}`, nil, 413, "request_too_large"},
 		{"compressed", askWhole, []string{"Content-Encoding", "gzip"}, 415, "unsupported_encoding"},
-		{"a form", askWhole, []string{"Content-Type", "application/x-www-form-urlencoded"}, 415, "unsupported_media_type"},
+		{"a form", askWhole, []string{"Content-Type", "multipart/form-data; boundary=x"}, 415, "unsupported_media_type"},
 		{"text", askWhole, []string{"Content-Type", "text/plain"}, 415, "unsupported_media_type"},
 		{"a model that the token does not allow", `{"model":"other"}`, nil, 403, "not_allowed"},
 		{"the last of two models counts", `{"model":"m","model":"other"}`, nil, 403, "not_allowed"},
@@ -308,5 +309,17 @@ func TestAKeyGoesToItsOwnProviderOnly(t *testing.T) {
 	served := slices.Clone(b.book.served)
 	if len(served) != 60 || served[1].Provider != "openrouter" || served[1].Token != 7 || served[1].Model != "m" {
 		t.Errorf("served %+v", served[1])
+	}
+}
+
+func TestWhatCurlSaysOfABodyByDefaultIsTakenForJSON(t *testing.T) {
+	from := http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}
+	if got := upHeaders(from, &provider.Provider{}, "agent").Get("Content-Type"); got != "application/json" {
+		t.Errorf("it goes upstream as %q", got)
+	}
+	b := newBench(t, 1, func(w http.ResponseWriter, _ *http.Request) { sendJSON(w, 200, goodWhole) })
+	r := b.request("POST", "/v1/chat/completions", askWhole, "Content-Type", "application/x-www-form-urlencoded")
+	if a := b.do(r); a.status != http.StatusOK {
+		t.Errorf("got %d %s", a.status, a.body)
 	}
 }

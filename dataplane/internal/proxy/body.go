@@ -26,7 +26,7 @@ func (x *exchange) readBody() *problem {
 	if e := x.r.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
 		return problemEncoding
 	}
-	if !isJSON(x.r.Header.Get("Content-Type"), true) {
+	if t := x.r.Header.Get("Content-Type"); !isJSON(t, true) && t != curlDefault {
 		return problemContentType
 	}
 	if x.r.ContentLength > x.p.maxBody {
@@ -114,6 +114,10 @@ func (x *exchange) bodyProblem(err error) *problem {
 		return problemBodyRead
 	}
 }
+
+// curlDefault is what `curl -d` says of any body if told nothing else. Upstreams take JSON under this name, and so do their
+// users' scripts; what the body is shows when it is read.
+const curlDefault = "application/x-www-form-urlencoded"
 
 // isJSON looks at a media type; absent says what to think of none.
 func isJSON(contentType string, absent bool) bool {

@@ -26,7 +26,7 @@ func upHeaders(from http.Header, prov *provider.Provider, agent string) http.Hea
 			h[name] = values
 		}
 	}
-	if _, ok := h["Content-Type"]; !ok {
+	if t := h.Get("Content-Type"); t == "" || t == curlDefault {
 		h["Content-Type"] = []string{"application/json"}
 	}
 	if h.Get("User-Agent") == "" {
