@@ -37,7 +37,7 @@ func command() *cobra.Command {
 	root.Long = root.Short + ".\n\nWithout a command it serves, as `controlplane serve` does."
 	root.AddCommand(serveCommand("serve", "Serves data planes and operators (the default)"), initCommand())
 	root.AddCommand(cli.Commands()...)
-	root.SilenceUsage, root.SilenceErrors = true, true
+	root.SilenceUsage, root.SilenceErrors, root.Version = true, true, buildVersion()
 	return root
 }
 

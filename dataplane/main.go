@@ -39,9 +39,10 @@ func command() *cobra.Command {
 	cfg := server.Config{Version: buildVersion()}
 	var logLevel string
 	root := &cobra.Command{
-		Use:   "dataplane",
-		Short: "Serves LLM clients with keys leased from the control plane",
-		Args:  cobra.NoArgs,
+		Use:     "dataplane",
+		Short:   "Serves LLM clients with keys leased from the control plane",
+		Version: cfg.Version,
+		Args:    cobra.NoArgs,
 		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
 			return fromEnvironment(c.Flags())
 		},

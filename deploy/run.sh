@@ -2,6 +2,7 @@
 # Starts a control plane and one data plane on loopback, as `make run` promises, and stops both on Ctrl-C.
 # Everything is kept under data/; nothing is overwritten by a second start.
 set -euo pipefail
+set -m # each in its own process group: Ctrl-C reaches this script only, which stops them in order
 cd "$(dirname "$0")/.."
 
 admin=127.0.0.1:7601 api=127.0.0.1:8080 ops=127.0.0.1:8081 data=${APIPOOL_RUN_DIR:-data}
@@ -49,11 +50,13 @@ cat <<TEXT
   In another terminal, the first key, the first token, the first answer:
 
     export ADMIN_TOKEN=\$(cat $data/controlplane/admin-token)
-    curl -s http://$admin/admin/api-keys -H "Authorization: Bearer \$ADMIN_TOKEN" -d '{"apiKey":"<your Ollama key>"}'
-    curl -s http://$admin/admin/tokens   -H "Authorization: Bearer \$ADMIN_TOKEN" -d '{"name":"first"}'
-    curl -s http://$api/v1/chat/completions -H "Authorization: Bearer <the token>" \\
-      -d '{"model":"gpt-oss:20b","messages":[{"role":"user","content":"Hello"}]}'
+    curl -s http://$admin/admin/api-keys -H "Authorization: Bearer \$ADMIN_TOKEN" --json '{"apiKey":"YOUR-OLLAMA-KEY"}'
+    export TOKEN=\$(curl -s http://$admin/admin/tokens -H "Authorization: Bearer \$ADMIN_TOKEN" \\
+      --json '{"name":"first"}' | sed -nE 's/.*"token":"([^"]+)".*/\1/p')
+    curl -s http://$api/v1/chat/completions -H "Authorization: Bearer \$TOKEN" \\
+      --json '{"model":"gpt-oss:20b","messages":[{"role":"user","content":"Hello"}]}'
 
+  No key at hand? The README has a pretend upstream ("Without a key").
   Ctrl-C stops both. NOT SAFE FOR PRODUCTION: credentials lie in $data.
 
 TEXT

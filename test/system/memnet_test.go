@@ -5,14 +5,12 @@ import (
 	"errors"
 	"net"
 	"sync"
-
-	"google.golang.org/grpc/test/bufconn"
 )
 
 // memnet is a network in memory: names instead of addresses, and links that can be cut.
 type memnet struct {
 	mu    sync.Mutex
-	at    map[string]*bufconn.Listener
+	at    map[string]*listener
 	cut   map[string]bool // from→to
 	deaf  map[string]bool // from→to
 	conns map[string][]net.Conn
@@ -20,7 +18,7 @@ type memnet struct {
 
 func newMemnet() *memnet {
 	return &memnet{
-		at: map[string]*bufconn.Listener{}, cut: map[string]bool{}, deaf: map[string]bool{}, conns: map[string][]net.Conn{},
+		at: map[string]*listener{}, cut: map[string]bool{}, deaf: map[string]bool{}, conns: map[string][]net.Conn{},
 	}
 }
 
@@ -28,7 +26,7 @@ func newMemnet() *memnet {
 func (n *memnet) listen(name string) net.Listener {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	l := bufconn.Listen(256 << 10)
+	l := newListener()
 	n.at[name] = l
 	return l
 }
@@ -42,7 +40,7 @@ func (n *memnet) dialer(from string) func(ctx context.Context, address string) (
 		if l == nil || cut {
 			return nil, errors.New("connection refused")
 		}
-		c, err := l.DialContext(ctx)
+		c, err := l.dial(ctx)
 		if err != nil {
 			return nil, err
 		}

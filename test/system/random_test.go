@@ -18,7 +18,10 @@ import (
 // twice, every attempt and request is counted once, and in the end all agree on what is in use.
 // APIPOOL_TEST_SEED repeats one story.
 func TestRandomStories(t *testing.T) {
-	seeds := []uint64{1, 2, rand.Uint64N(1 << 20)}
+	seeds, steps := []uint64{1, rand.Uint64N(1 << 20)}, 30
+	if os.Getenv("APIPOOL_TEST_FAULTS") != "" {
+		steps = 300
+	}
 	if s, err := strconv.ParseUint(os.Getenv("APIPOOL_TEST_SEED"), 10, 64); err == nil {
 		seeds = []uint64{s}
 	}
@@ -27,7 +30,7 @@ func TestRandomStories(t *testing.T) {
 			bubble(t, []string{"eu-1@eu-west", "eu-2@eu-west", "us-1@us-east"}, func(c *cluster) {
 				s := &story{cluster: c, rand: rand.New(rand.NewPCG(seed, 0)), all: []string{"eu-1", "eu-2", "us-1"}, cut: map[string]bool{}}
 				s.begin()
-				for range 60 {
+				for range steps {
 					s.step()
 					s.check()
 				}

@@ -78,7 +78,7 @@ func (o *options) token() (string, error) {
 	if path == "" {
 		return "", failed(exitAuth, "no admin token: set APIPOOL_ADMIN_TOKEN or APIPOOL_ADMIN_TOKEN_FILE, or use --token-file")
 	}
-	data, err := os.ReadFile(path) //nolint:gosec // the operator names the file
+	data, err := os.ReadFile(path)
 	if err != nil {
 		return "", failed(exitAuth, "read the admin token: %v", err)
 	}

@@ -80,7 +80,7 @@ type Provider struct {
 	ID                    ProviderID
 	DisplayName           string
 	BaseURL               string // scheme, host, optional port and path; nothing else
-	Dialect               string // ollama, openrouter or openai
+	Dialect               string // ollama, openrouter or openai; the data planes know what they are
 	Enabled               bool
 	AllowPrivateAddresses bool
 	Headers               map[string]string

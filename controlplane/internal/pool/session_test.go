@@ -162,7 +162,7 @@ func TestNodesAgreeWithThePool(t *testing.T) {
 			for id := range pool.KeyID(26) {
 				v, held := f.pool.KeyView(id)
 				status, _, _ := pool.StatusAt(v.Key, v.Health, f.now)
-				if want := held && status == pool.StatusActive; n.uses(id) != want && !(want && v.Health.Phase == pool.Cooling) {
+				if want := held && status == pool.StatusActive; n.uses(id) != want && (!want || v.Health.Phase != pool.Cooling) {
 					t.Fatalf("seed %d: node %s uses key %d: %v, the pool says %v (%s, %+v, heard %+v)",
 						seed, name, id, n.uses(id), want, status, v.Health, n.state[id])
 				}

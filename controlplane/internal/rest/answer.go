@@ -90,7 +90,7 @@ func writeStatus(w http.ResponseWriter, code int, st *status.Status) {
 		}
 	}
 	w.WriteHeader(code)
-	_, _ = w.Write(body) // the client is gone: nobody is left to tell
+	_, _ = w.Write(body) //nolint:gosec // JSON with nosniff; an error means that nobody is left to tell
 }
 
 func writeJSON(w http.ResponseWriter, code int, v any) {

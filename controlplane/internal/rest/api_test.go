@@ -2,6 +2,7 @@ package rest_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -282,7 +283,7 @@ func TestServiceErrors(t *testing.T) {
 		if e := decodeFailure(t, got); got.StatusCode != row.status || e.reason() != row.reason {
 			t.Errorf("%v: got %d %v", row.err, got.StatusCode, e)
 		}
-		if row.err == ours.Err() && got.Header.Get("Retry-After") != "2" {
+		if errors.Is(row.err, ours.Err()) && got.Header.Get("Retry-After") != "2" {
 			t.Errorf("Retry-After is %q", got.Header.Get("Retry-After"))
 		}
 	}

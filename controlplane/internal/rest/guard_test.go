@@ -113,7 +113,7 @@ func TestPanics(t *testing.T) {
 		t.Errorf("the log does not lead to the fault: %s", f.log)
 	}
 	defer func() {
-		if recover() != http.ErrAbortHandler {
+		if recover() != any(http.ErrAbortHandler) {
 			t.Error("an answer that had begun was not broken off")
 		}
 	}()

@@ -43,7 +43,7 @@ func logged(c Config, next http.Handler) http.Handler {
 			c.log().LogAttrs(r.Context(), x.level(out.status), "admin request",
 				slog.String("request_id", x.id), slog.String("method", method(r)), slog.String("route", x.route),
 				slog.Int("status", out.status), slog.String("remote", x.remote.String()),
-				slog.Duration("took", time.Since(start)))
+				slog.Float64("duration_ms", float64(time.Since(start).Microseconds())/1000))
 		}()
 		next.ServeHTTP(out, r)
 	})

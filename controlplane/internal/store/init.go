@@ -53,10 +53,10 @@ func traces(o Options) ([]string, error) {
 }
 
 func isTrace(o Options, name string) bool {
-	switch {
-	case name == kekFile:
+	switch name {
+	case kekFile:
 		return filepath.Clean(o.KEKFile) != filepath.Join(o.Dir, kekFile) // one that the operator has named is no trace
-	case name == anchorFile:
+	case anchorFile:
 		return true
 	default:
 		return strings.HasSuffix(name, ".db") || strings.HasSuffix(name, ".db.tmp")

@@ -148,7 +148,7 @@ func TestRefusedOpeningsChangeNothing(t *testing.T) {
 			}
 		}, ErrWrongKEK, "KEK"},
 		{"a KEK that others can read", func(t *testing.T, o Options) {
-			if err := os.Chmod(filepath.Join(o.Dir, kekFile), 0o644); err != nil { //nolint:gosec // the test's point
+			if err := os.Chmod(filepath.Join(o.Dir, kekFile), 0o644); err != nil {
 				t.Fatal(err)
 			}
 		}, seal.ErrOpenKEK, "0644"},

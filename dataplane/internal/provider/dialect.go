@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -12,7 +13,7 @@ import (
 type Dialect interface {
 	// URL is where a path of the OpenAI-compatible API (/v1/…) or of the dialect's own lies below the base address.
 	URL(base, path string) string
-	// Authorize puts the key where the upstream looks for it.
+	// Authorize puts the key where the upstream looks for it, and removes Authorization if that is elsewhere.
 	Authorize(h http.Header, key string)
 	// Judge says what a response with a status other than 200 means. body may be cut.
 	Judge(status int, h http.Header, body []byte, now time.Time) Verdict
@@ -116,10 +117,8 @@ func probeByEmptyChat() (method, path string, body []byte) {
 
 // judgeProbe reads a probe's answer; good are the statuses beside 2xx that a good key gets.
 func (r rules) judgeProbe(status int, h http.Header, body []byte, now time.Time, good ...int) Verdict {
-	for _, s := range good {
-		if status == s {
-			return Verdict{Class: OK, Status: status}
-		}
+	if slices.Contains(good, status) {
+		return Verdict{Class: OK, Status: status}
 	}
 	v := r.judge(status, h, readErrorBody(body), now)
 	if v.Class == ClientError || v.Class == Forbidden {

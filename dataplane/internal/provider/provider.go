@@ -10,7 +10,7 @@ type Provider struct {
 	ID                    string
 	Revision              uint64
 	BaseURL               string // scheme, host, optional port and path prefix
-	Dialect               string // ollama, openrouter or openai
+	Dialect               string // one of dialects
 	Enabled               bool
 	AllowPrivateAddresses bool
 	Headers               map[string]string

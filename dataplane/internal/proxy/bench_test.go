@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -41,7 +42,7 @@ func BenchmarkRelay(b *testing.B) {
 			defer client.CloseIdleConnections()
 			b.ReportAllocs()
 			for b.Loop() {
-				r, _ := http.NewRequest("POST", c.url+"/v1/chat/completions", strings.NewReader(c.ask)) //nolint:noctx // a benchmark
+				r, _ := http.NewRequest("POST", c.url+"/v1/chat/completions", strings.NewReader(c.ask))
 				r.Header.Set("Authorization", "Bearer "+clientToken)
 				resp, err := client.Do(r)
 				if err != nil || resp.StatusCode != 200 {
@@ -67,9 +68,7 @@ func bareProxy(upstream string) http.Handler {
 			return
 		}
 		defer resp.Body.Close()
-		for name, values := range resp.Header {
-			w.Header()[name] = values
-		}
+		maps.Copy(w.Header(), resp.Header)
 		w.WriteHeader(resp.StatusCode)
 		buf := make([]byte, 4<<10)
 		for {

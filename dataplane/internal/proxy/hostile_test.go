@@ -18,7 +18,7 @@ import (
 // say sends a request as it stands and answers everything that comes back until the server closes or is silent for so long.
 func (b *bench) say(raw string, silence time.Duration) (said string, closed bool) {
 	b.t.Helper()
-	c, err := net.Dial("tcp", strings.TrimPrefix(b.url, "http://")) //nolint:noctx // loopback
+	c, err := net.Dial("tcp", strings.TrimPrefix(b.url, "http://"))
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -143,7 +143,7 @@ func (x *exchange) askModels(l loan) (list []byte, v provider.Verdict) {
 	start := x.p.now()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.r.Context()), listTimeout)
 	defer cancel()
-	resp, body, secret, err := x.up.ask(ctx, question{
+	resp, body, secret, err := x.up.ask(ctx, question{ //nolint:bodyclose // ask has read and closed it
 		method: http.MethodGet, path: x.up.dialect.ModelsPath(), limit: maxList, prov: x.prov, agent: x.p.agent, loan: l,
 	})
 	switch {

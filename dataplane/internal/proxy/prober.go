@@ -64,7 +64,7 @@ func (p *Proxy) probe(ctx context.Context, l loan, what leases.Probe) provider.V
 	timed, cancel := context.WithTimeout(ctx, ttl)
 	defer cancel()
 	method, path, body := up.dialect.Probe()
-	resp, said, secret, err := up.ask(timed, question{
+	resp, said, secret, err := up.ask(timed, question{ //nolint:bodyclose // ask has read and closed it
 		method: method, path: path, body: body, limit: maxRefusal, prov: what.Provider, agent: p.agent + " (probe)", loan: l,
 	})
 	switch {

@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"errors"
+	"slices"
 )
 
 // maxEvent bounds one event of a stream, and so the buffer that it is gathered in: a line of 32 MiB, and what is around it.
@@ -112,7 +113,7 @@ func eventData(event []byte) (data []byte, has bool) {
 		}
 		value = bytes.TrimPrefix(bytes.TrimPrefix(value, []byte(":")), []byte(" "))
 		if has {
-			data = append(append(data[:len(data):len(data)], '\n'), value...)
+			data = append(append(slices.Clip(data), '\n'), value...)
 		} else {
 			data, has = value, true
 		}

@@ -98,7 +98,7 @@ func TestEventsAreFlushedAsTheyCome(t *testing.T) {
 				t.Errorf("event %d came after %v", i, at)
 			}
 		}
-		if _, err := resp.Body.Read(make([]byte, 1)); err != io.EOF { //nolint:errorlint // Read returns it bare
+		if _, err := resp.Body.Read(make([]byte, 1)); err != io.EOF {
 			t.Errorf("after DONE: %v", err)
 		}
 		if at := time.Since(start); at > 4*time.Second+100*time.Millisecond {

@@ -126,7 +126,7 @@ func (a *attempt) sendRest(resp *http.Response) error {
 			return err
 		case err != nil:
 			a.verdict = truncated
-			return nil
+			return nil //nolint:nilerr // the verdict tells it
 		}
 	}
 }
