@@ -86,7 +86,7 @@ func (a *attempt) send() (*http.Response, error) {
 			Body: io.NopCloser(bytes.NewReader(x.body)), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		}).WithContext(a.ctx)
 		resp, err := x.up.roundTrip(req)
-		if err == nil || again == 2 || !wasIdle(err) {
+		if err == nil || again == 2 || !wasIdle(err) || !a.loan.Usable() {
 			return resp, err
 		}
 	}

@@ -63,6 +63,9 @@ func (p *Proxy) probe(ctx context.Context, l loan, what leases.Probe) provider.V
 	}
 	timed, cancel := context.WithTimeout(ctx, ttl)
 	defer cancel()
+	if !l.Usable() { // it waited too long for its turn, or the key has gone
+		return provider.Verdict{Class: provider.LocalError}
+	}
 	method, path, body := up.dialect.Probe()
 	resp, said, secret, err := up.ask(timed, question{ //nolint:bodyclose // ask has read and closed it
 		method: method, path: path, body: body, limit: maxRefusal, prov: what.Provider, agent: p.agent + " (probe)", loan: l,
