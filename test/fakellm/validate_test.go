@@ -99,8 +99,14 @@ func TestBehaviourJSON(t *testing.T) {
 		Script: []Behaviour{
 			{Status: 429, RetryAfter: "1", ResetIn: time.Minute, Delay: 250 * time.Millisecond, Header: map[string]string{"A": "b"}},
 			{Comments: 1, Chunks: 2, ChunkInterval: time.Second, ForbidModels: []string{"m"}},
-			{FirstEventError: true, ErrorCode: 429, Body: "{}"}, {ErrorAfter: 1}, {TruncateAfter: 1}, {EndEarlyAfter: 1},
-			{Hang: true}, {Reset: true}, {HTML: true}, {EmptyStream: true},
+			{FirstEventError: true, ErrorCode: 429, Body: "{}"},
+			{ErrorAfter: 1},
+			{TruncateAfter: 1},
+			{EndEarlyAfter: 1},
+			{Hang: true},
+			{Reset: true},
+			{HTML: true},
+			{EmptyStream: true},
 		},
 		Limits: Limits{RequestsPerMinute: 1, MaxConcurrent: 2},
 	}

@@ -16,8 +16,10 @@ import (
 // level debug, metrics, and what REST answered during the test. The planes are still running.
 func (f *fleet) scan(token string) {
 	f.t.Helper()
-	for _, page := range []string{"/metrics", "/health", "/openapi.json", "/admin/api-keys?pageSize=1000", "/admin/keys/stats?pageSize=1000",
-		"/admin/tokens", "/admin/providers", "/admin/nodes", "/admin/stats"} {
+	for _, page := range []string{
+		"/metrics", "/health", "/openapi.json", "/admin/api-keys?pageSize=1000", "/admin/keys/stats?pageSize=1000",
+		"/admin/tokens", "/admin/providers", "/admin/nodes", "/admin/stats",
+	} {
 		f.try("GET", page, "") // kept by the operator
 	}
 	for id := range f.nodes {

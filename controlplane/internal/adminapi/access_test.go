@@ -18,16 +18,30 @@ func TestRoles(t *testing.T) {
 	f := start(t)
 	type request struct{ method, target, body string }
 	reads := []request{
-		{"GET", "/admin/api-keys", ""}, {"GET", "/admin/api-keys/k_0000000000000", ""}, {"GET", "/admin/tokens", ""}, {"GET", "/admin/providers", ""},
-		{"GET", "/admin/providers/ollama", ""}, {"GET", "/admin/nodes", ""}, {"GET", "/admin/nodes/x", ""}, {"GET", "/admin/stats", ""}, {"GET", "/admin/keys/stats", ""},
+		{"GET", "/admin/api-keys", ""},
+		{"GET", "/admin/api-keys/k_0000000000000", ""},
+		{"GET", "/admin/tokens", ""},
+		{"GET", "/admin/providers", ""},
+		{"GET", "/admin/providers/ollama", ""},
+		{"GET", "/admin/nodes", ""},
+		{"GET", "/admin/nodes/x", ""},
+		{"GET", "/admin/stats", ""},
+		{"GET", "/admin/keys/stats", ""},
 	}
 	operates := []request{
-		{"POST", "/admin/api-keys", "{}"}, {"DELETE", "/admin/api-keys", "{}"}, {"PATCH", "/admin/api-keys/k_0000000000000", "{}"},
-		{"DELETE", "/admin/api-keys/k_0000000000000", ""}, {"POST", "/admin/keys/enable", "{}"}, {"POST", "/admin/keys/disable", "{}"},
-		{"POST", "/admin/tokens", "{}"}, {"DELETE", "/admin/tokens", "{}"},
+		{"POST", "/admin/api-keys", "{}"},
+		{"DELETE", "/admin/api-keys", "{}"},
+		{"PATCH", "/admin/api-keys/k_0000000000000", "{}"},
+		{"DELETE", "/admin/api-keys/k_0000000000000", ""},
+		{"POST", "/admin/keys/enable", "{}"},
+		{"POST", "/admin/keys/disable", "{}"},
+		{"POST", "/admin/tokens", "{}"},
+		{"DELETE", "/admin/tokens", "{}"},
 	}
 	owns := []request{
-		{"POST", "/admin/providers", "{}"}, {"PATCH", "/admin/providers/ollama", "{}"}, {"DELETE", "/admin/providers/openrouter", ""},
+		{"POST", "/admin/providers", "{}"},
+		{"PATCH", "/admin/providers/ollama", "{}"},
+		{"DELETE", "/admin/providers/openrouter", ""},
 		{"POST", "/admin/nodes/join-tokens", "{}"},
 	}
 	for _, row := range []struct {

@@ -154,9 +154,14 @@ func TestGuard(t *testing.T) {
 		method, token string
 		want          error
 	}{
-		{"/s/Read", "viewer", nil}, {"/s/Read", "operator", nil}, {"/s/Read", "admin", nil},
-		{"/s/Change", "viewer", caller.ErrForbidden}, {"/s/Change", "operator", nil}, {"/s/Change", "admin", nil},
-		{"/s/Own", "operator", caller.ErrForbidden}, {"/s/Own", "admin", nil},
+		{"/s/Read", "viewer", nil},
+		{"/s/Read", "operator", nil},
+		{"/s/Read", "admin", nil},
+		{"/s/Change", "viewer", caller.ErrForbidden},
+		{"/s/Change", "operator", nil},
+		{"/s/Change", "admin", nil},
+		{"/s/Own", "operator", caller.ErrForbidden},
+		{"/s/Own", "admin", nil},
 		{"/s/Nobody", "admin", caller.ErrForbidden},
 		{"/s/Unlisted", "admin", caller.ErrForbidden},
 		{"/s/Read", "nobody", caller.ErrUnauthenticated},

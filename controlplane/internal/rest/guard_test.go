@@ -13,8 +13,11 @@ import (
 func TestLoginComesFirst(t *testing.T) {
 	f := start(t)
 	for _, row := range []struct{ method, target, body string }{
-		{"GET", "/admin/api-keys", ""}, {"GET", "/admin/nothing", ""}, {"PUT", "/admin/api-keys", ""},
-		{"POST", "/admin/api-keys", "not json"}, {"GET", "/admin/stats?colour=red", ""},
+		{"GET", "/admin/api-keys", ""},
+		{"GET", "/admin/nothing", ""},
+		{"PUT", "/admin/api-keys", ""},
+		{"POST", "/admin/api-keys", "not json"},
+		{"GET", "/admin/stats?colour=red", ""},
 	} {
 		got := f.do(row.method, row.target, row.body, func(r *http.Request) { r.Header.Del("Authorization") })
 		if got.StatusCode != 401 || !strings.HasPrefix(got.Header.Get("WWW-Authenticate"), "Bearer ") {
@@ -71,12 +74,24 @@ func TestHostsAndOrigins(t *testing.T) {
 		host, origin, site string
 		want               int
 	}{
-		{"localhost:7601", "", "", 200}, {"127.0.0.1:7601", "", "", 200}, {"[::1]:7601", "", "", 200}, {"pool.localhost", "", "", 200},
-		{"10.1.2.3:7601", "", "", 200}, {"pool.example", "", "", 200}, {"POOL.example.:7601", "", "", 200}, {"other.example", "", "", 200},
-		{"evil.example", "", "", 403}, {"pool.example.evil.example", "", "", 403}, {"", "", "", 403}, {"localhost.evil.example:7601", "", "", 403},
+		{"localhost:7601", "", "", 200},
+		{"127.0.0.1:7601", "", "", 200},
+		{"[::1]:7601", "", "", 200},
+		{"pool.localhost", "", "", 200},
+		{"10.1.2.3:7601", "", "", 200},
+		{"pool.example", "", "", 200},
+		{"POOL.example.:7601", "", "", 200},
+		{"other.example", "", "", 200},
+		{"evil.example", "", "", 403},
+		{"pool.example.evil.example", "", "", 403},
+		{"", "", "", 403},
+		{"localhost.evil.example:7601", "", "", 403},
 		{"127.0.0.1.evil.example", "", "", 403},
-		{"localhost:7601", "https://evil.example", "", 403}, {"localhost:7601", "", "cross-site", 403}, {"localhost:7601", "", "same-site", 403},
-		{"localhost:7601", "http://localhost:7601", "same-origin", 200}, {"localhost:7601", "null", "", 403},
+		{"localhost:7601", "https://evil.example", "", 403},
+		{"localhost:7601", "", "cross-site", 403},
+		{"localhost:7601", "", "same-site", 403},
+		{"localhost:7601", "http://localhost:7601", "same-origin", 200},
+		{"localhost:7601", "null", "", 403},
 	} {
 		got := f.do("DELETE", "/admin/api-keys", "{}", func(r *http.Request) {
 			r.Host = row.host

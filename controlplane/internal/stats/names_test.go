@@ -25,7 +25,11 @@ func TestNamesFold(t *testing.T) {
 		}
 	}
 	for _, c := range []struct{ provider, want pool.ProviderID }{
-		{"ollama", "ollama"}, {"my-own-2", "my-own-2"}, {"", "other"}, {"A", "other"}, {"a\x00b", "other"},
+		{"ollama", "ollama"},
+		{"my-own-2", "my-own-2"},
+		{"", "other"},
+		{"A", "other"},
+		{"a\x00b", "other"},
 		{pool.ProviderID(strings.Repeat("x", 64)), "other"},
 	} {
 		if got := newNames().provider(c.provider); got != c.want {

@@ -20,8 +20,13 @@ type sums struct {
 
 func (w *world) sums(upTo func(stream) uint64) sums {
 	s := sums{
-		map[pool.KeyID]AttemptCounts{}, map[pool.KeyID]int64{}, map[pool.KeyID]map[uint32][3]uint64{},
-		map[pool.TokenID]RequestCounts{}, map[pool.ProviderID]ProviderStats{}, map[modelName]RequestCounts{}, map[uint32]Hour{},
+		map[pool.KeyID]AttemptCounts{},
+		map[pool.KeyID]int64{},
+		map[pool.KeyID]map[uint32][3]uint64{},
+		map[pool.TokenID]RequestCounts{},
+		map[pool.ProviderID]ProviderStats{},
+		map[modelName]RequestCounts{},
+		map[uint32]Hour{},
 	}
 	for st, batches := range w.plan {
 		for _, b := range batches {

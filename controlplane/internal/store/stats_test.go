@@ -33,7 +33,8 @@ func TestStatsRoundTrip(t *testing.T) {
 		{Key: 1 << 63, Generation: 1, Phase: pool.Watched},
 	}
 	cursors := []stats.Cursor{
-		{Node: "a", Epoch: 1, Seq: 9, CommitTime: at}, {Node: "a", Epoch: 1 << 40, Seq: 1, CommitTime: at},
+		{Node: "a", Epoch: 1, Seq: 9, CommitTime: at},
+		{Node: "a", Epoch: 1 << 40, Seq: 1, CommitTime: at},
 		{Node: "a.b", Epoch: 1, Seq: 1 << 50, CommitTime: at},
 	}
 	s := openStatsFile(t, path)

@@ -157,8 +157,13 @@ func TestWhyNoKeyCanBeBorrowed(t *testing.T) {
 		{"all cool down", []*leasev1.UpstreamKey{key(1), key(2)}, []*leasev1.KeyHealth{
 			open(1, leasev1.Reason_REASON_RATE_LIMITED, 30*time.Second), open(2, leasev1.Reason_REASON_QUOTA_EXHAUSTED, 20*time.Second),
 		}, nil, NoKeyError{Cause: CauseCooling, RetryAfter: 20 * time.Second}},
-		{"all are rejected", []*leasev1.UpstreamKey{key(1)}, []*leasev1.KeyHealth{open(1, leasev1.Reason_REASON_AUTH_REJECTED, 0)}, nil,
-			NoKeyError{Cause: CauseOut}},
+		{
+			"all are rejected",
+			[]*leasev1.UpstreamKey{key(1)},
+			[]*leasev1.KeyHealth{open(1, leasev1.Reason_REASON_AUTH_REJECTED, 0)},
+			nil,
+			NoKeyError{Cause: CauseOut},
+		},
 		{"none may serve the model", []*leasev1.UpstreamKey{only}, nil, nil, NoKeyError{Cause: CauseModel}},
 		{"a state this node does not know is no permission", []*leasev1.UpstreamKey{key(1)}, []*leasev1.KeyHealth{
 			{KeyId: 1, Generation: 1, State: 77},

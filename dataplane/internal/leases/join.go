@@ -72,7 +72,8 @@ func (l *Link) join(ctx context.Context) (*identity, error) {
 func newIdentity(resp interface {
 	GetCertificate() []byte
 	GetCaCertificate() []byte
-}, key *ecdsa.PrivateKey) (*identity, error) {
+}, key *ecdsa.PrivateKey,
+) (*identity, error) {
 	leaf, err := x509.ParseCertificate(resp.GetCertificate())
 	if err != nil {
 		return nil, fmt.Errorf("certificate from the control plane: %w", err)

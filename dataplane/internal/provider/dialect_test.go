@@ -45,16 +45,24 @@ func TestAuthorizeReplacesWhatWasThere(t *testing.T) {
 
 func TestModels(t *testing.T) {
 	for _, row := range []struct{ why, dialect, body, want string }{
-		{"OpenAI's own list", "openai", `{"object":"list","data":[{"id":"gpt","object":"model","created":7,"owned_by":"me"}]}`,
-			`{"object":"list","data":[{"id":"gpt","object":"model","created":7,"owned_by":"me"}]}`},
-		{"Ollama's tags", "ollama", `{"models":[{"name":"a:1b","model":"a:1b","modified_at":"2025-08-05T00:00:00Z"}]}`,
-			`{"object":"list","data":[{"id":"a:1b","object":"model","created":1754352000,"owned_by":"library"}]}`},
-		{"OpenRouter's list", "openrouter", `{"data":[{"id":"x/y","name":"Y","created":1.5,"context_length":8,"pricing":{}}]}`,
-			`{"object":"list","data":[{"id":"x/y","object":"model","created":1,"owned_by":"x","name":"Y","context_length":8}]}`},
+		{
+			"OpenAI's own list", "openai", `{"object":"list","data":[{"id":"gpt","object":"model","created":7,"owned_by":"me"}]}`,
+			`{"object":"list","data":[{"id":"gpt","object":"model","created":7,"owned_by":"me"}]}`,
+		},
+		{
+			"Ollama's tags", "ollama", `{"models":[{"name":"a:1b","model":"a:1b","modified_at":"2025-08-05T00:00:00Z"}]}`,
+			`{"object":"list","data":[{"id":"a:1b","object":"model","created":1754352000,"owned_by":"library"}]}`,
+		},
+		{
+			"OpenRouter's list", "openrouter", `{"data":[{"id":"x/y","name":"Y","created":1.5,"context_length":8,"pricing":{}}]}`,
+			`{"object":"list","data":[{"id":"x/y","object":"model","created":1,"owned_by":"x","name":"Y","context_length":8}]}`,
+		},
 		{"no models", "ollama", `{"models":[]}`, `{"object":"list","data":[]}`},
 		{"a model without a name", "ollama", `{"models":[{}]}`, `{"object":"list","data":[]}`},
-		{"numbers that are none", "openai", `{"data":[{"id":"a","created":"x","context_length":1e400}]}`,
-			`{"object":"list","data":[{"id":"a","object":"model","created":0,"owned_by":"openai"}]}`},
+		{
+			"numbers that are none", "openai", `{"data":[{"id":"a","created":"x","context_length":1e400}]}`,
+			`{"object":"list","data":[{"id":"a","object":"model","created":0,"owned_by":"openai"}]}`,
+		},
 	} {
 		d, _ := Lookup(row.dialect)
 		got, err := d.Models([]byte(row.body))

@@ -34,8 +34,10 @@ func BenchmarkRelay(b *testing.B) {
 	bare := httptest.NewServer(bareProxy(up.URL))
 	defer bare.Close()
 	for _, c := range []struct{ name, url, ask string }{
-		{"whole/ours", ours.URL, askWhole}, {"whole/bare", bare.URL, askWhole},
-		{"stream/ours", ours.URL, askStream}, {"stream/bare", bare.URL, askStream},
+		{"whole/ours", ours.URL, askWhole},
+		{"whole/bare", bare.URL, askWhole},
+		{"stream/ours", ours.URL, askStream},
+		{"stream/bare", bare.URL, askStream},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			client := &http.Client{Transport: &http.Transport{DialContext: (&net.Dialer{}).DialContext, MaxIdleConnsPerHost: 100}}

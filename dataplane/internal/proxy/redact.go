@@ -44,8 +44,13 @@ func redact(message, secret, host, keep string) string {
 		looks *regexp.Regexp
 		says  string
 	}{
-		{looksPort, "[host]"}, {looksURL, "[url]"}, {looksMail, "[address]"}, {looksHost, "[host]"}, {looksIP, "[address]"},
-		{looksKey, "[redacted]"}, {looksRand, "[redacted]"},
+		{looksPort, "[host]"},
+		{looksURL, "[url]"},
+		{looksMail, "[address]"},
+		{looksHost, "[host]"},
+		{looksIP, "[address]"},
+		{looksKey, "[redacted]"},
+		{looksRand, "[redacted]"},
 	} {
 		message = rule.looks.ReplaceAllStringFunc(message, func(found string) string {
 			if keep != "" && strings.Contains(keep, found) || rule.says == "[redacted]" && !hasNumber(found) {

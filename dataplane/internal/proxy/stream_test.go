@@ -221,8 +221,11 @@ func TestTimeouts(t *testing.T) {
 		status   int
 		verdict  []provider.Class
 	}{
-		{"no headers: one more key, then 504", func(_ http.ResponseWriter, r *http.Request) { forever(r) }, askWhole,
-			40 * time.Second, 504, []provider.Class{provider.Timeout, provider.Timeout}},
+		{
+			"no headers: one more key, then 504", func(_ http.ResponseWriter, r *http.Request) { forever(r) }, askWhole,
+			40 * time.Second, 504,
+			[]provider.Class{provider.Timeout, provider.Timeout},
+		},
 		{"headers and no event: likewise", func(w http.ResponseWriter, r *http.Request) {
 			sendStream(w, "")
 			_ = http.NewResponseController(w).Flush()
