@@ -19,7 +19,7 @@ all)
   go test "${race[@]}" -timeout 10m ./...
   ;;
 faults)
-  APIPOOL_TEST_FAULTS=1 go test -timeout 25m -count=1 -run 'Process' ./test/system
+  APIPOOL_TEST_FAULTS=1 go test -timeout 25m -count=1 -run 'Process|Random' ./test/system
   # Each fuzz target of the tree for a minute, one after the other.
   grep -rlE '^func Fuzz' --include='*_test.go' controlplane dataplane test | xargs -n1 dirname | sort -u | while read -r dir; do
     grep -hoE '^func (Fuzz[A-Za-z0-9_]+)' "$dir"/*_test.go | cut -d' ' -f2 | while read -r target; do
