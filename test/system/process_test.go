@@ -39,11 +39,15 @@ type process struct {
 	done chan struct{}
 }
 
+// built is where the binaries are; empty: none have been built.
+var built string
+
 var binaries = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "apipool-bin-")
 	if err != nil {
 		return "", err
 	}
+	built = dir
 	build := exec.Command("go", "build", "-o", dir+"/", "./controlplane", "./dataplane")
 	build.Dir = "../.."
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -55,8 +59,8 @@ var binaries = sync.OnceValues(func() (string, error) {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if dir, err := binaries(); err == nil && dir != "" {
-		_ = os.RemoveAll(dir)
+	if built != "" {
+		_ = os.RemoveAll(built)
 	}
 	os.Exit(code)
 }

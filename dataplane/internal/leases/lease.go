@@ -55,3 +55,38 @@ func (l *lease) heardWithin(now, span time.Duration) bool {
 	heard := l.heard.Load()
 	return heard != 0 && now-time.Duration(heard) < span
 }
+
+// renew counts the lease from when its request was sent. Under the lock, so that expire cannot take a lease for over that
+// is being renewed.
+func (b *Book) renew(sent, ttl, grace time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.lease.renew(sent, ttl, grace)
+}
+
+// expire wipes everything if lease and grace are over, and says whether they were.
+func (b *Book) expire() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.lease.over(b.now()) {
+		return false
+	}
+	b.wipeLocked()
+	return true
+}
+
+// wipe forgets everything: the node has been fenced.
+func (b *Book) wipe() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.wipeLocked()
+}
+
+func (b *Book) wipeLocked() {
+	b.lease.end()
+	for id := range b.keys {
+		b.dropKeyLocked(id)
+	}
+	b.tokens.Keep(func(uint64) bool { return false })
+	b.rings.Store(&map[string]*ring{})
+}
