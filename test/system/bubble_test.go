@@ -32,6 +32,7 @@ type cluster struct {
 	control  *running
 	nodes    map[string]*running
 	http     *http.Server
+	also     []*http.Server // further upstreams
 	wg       sync.WaitGroup
 	changeCP func(*controlplane.Config)
 	changeDP func(*dataplane.Config)
@@ -147,6 +148,9 @@ func (c *cluster) close() {
 		c.stopControl()
 	}
 	_ = c.http.Close()
+	for _, web := range c.also {
+		_ = web.Close()
+	}
 	c.wg.Wait()
 	if c.t.Failed() {
 		c.t.Log(c.logs.tail(60))
