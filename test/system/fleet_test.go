@@ -118,6 +118,7 @@ func TestProcessDisableAndRevokeUnderLoad(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); l.run(ctx, 8, 0) }()
+	var latest time.Duration // of a use after a receipt
 	for n := range 4 {
 		time.Sleep(500 * time.Millisecond)
 		var r receipt
@@ -135,12 +136,15 @@ func TestProcessDisableAndRevokeUnderLoad(t *testing.T) {
 			l.mu.Lock()
 			begun := l.started[e.RequestID]
 			l.mu.Unlock()
+			if e.Key == secret(n) && e.Start.After(confirmed) {
+				latest = max(latest, e.Start.Sub(confirmed))
+			}
 			if e.Key == secret(n) && begun.After(confirmed) {
 				t.Errorf("request %s began %v after the receipt and used the key", e.RequestID, begun.Sub(confirmed))
 			}
 		}
-		late := fakellm.UsedAfter(f.upstream.Ledger(), secret(n), confirmed.Add(10*time.Millisecond))
-		report(t, late)
+		// What had been sent before may still be on its way; how long is a figure, not a verdict, but there is an end to it.
+		report(t, fakellm.UsedAfter(f.upstream.Ledger(), secret(n), confirmed.Add(250*time.Millisecond)))
 		if before == 0 {
 			t.Error("the key was not in use before: the test proves nothing")
 		}
@@ -148,6 +152,8 @@ func TestProcessDisableAndRevokeUnderLoad(t *testing.T) {
 	stop()
 	<-done
 	l.wantNoErrors()
+
+	t.Logf("process disable: 4 keys under %d requests; latest arrival after a receipt: %v", l.sent.Load(), latest)
 
 	f.admin("DELETE", "/admin/tokens", fmt.Sprintf(`{"token":%q}`, l.token), nil)
 	for _, node := range []string{"eu-1", "us-1"} {
