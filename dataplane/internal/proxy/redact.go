@@ -40,6 +40,7 @@ func redact(message, secret, host, keep string) string {
 	if host != "" {
 		message = strings.ReplaceAll(message, host, "[host]")
 	}
+	message = strings.ToValidUTF8(message, " ") // a cut through a character, by a secret or host that is no text
 	for _, rule := range [...]struct {
 		looks *regexp.Regexp
 		says  string

@@ -178,6 +178,7 @@ func FuzzRedact(f *testing.F) {
 	f.Add("x sk-CANARY012 345", "sk-CANARY0123456789", "host", "m")
 	f.Add("AAAAAAAAAAAAAAAAA", "AAAAAAAAAAAA", "", "")
 	f.Add("0123456701234567", "01234567", "h", "0123456701234567")
+	f.Add("\u06dd", "0", "\xdb", "0")
 	f.Fuzz(func(t *testing.T, message, secret, host, model string) {
 		got := redact(message, secret, host, model)
 		if len(got) > maxMessage || !utf8.ValidString(got) {
