@@ -1,4 +1,4 @@
-// Package adminapi is what operators may ask of the control plane: the five admin services, between the wire and the pool
+// Package adminapi is what operators may ask of the control plane: the admin services, between the wire and the pool
 // and store.
 //
 // Every change is one store transaction; the pool has applied it when the transaction returns. So an answer always shows
@@ -87,6 +87,8 @@ func (a *API) Register(r grpc.ServiceRegistrar) {
 	adminv1.RegisterProviderServiceServer(r, providerService{API: a})
 	adminv1.RegisterNodeServiceServer(r, nodeService{API: a})
 	adminv1.RegisterStatsServiceServer(r, statsService{API: a})
+	adminv1.RegisterJobServiceServer(r, jobService{API: a})
+	adminv1.RegisterCacheServiceServer(r, cacheService{API: a})
 }
 
 func (a *API) now() time.Time { return a.config.now() }

@@ -15,6 +15,13 @@ var policy = caller.Policy{
 	adminv1.KeyService_DeleteKeys_FullMethodName:  caller.RoleOperator,
 	adminv1.KeyService_EnableKeys_FullMethodName:  caller.RoleOperator,
 	adminv1.KeyService_DisableKeys_FullMethodName: caller.RoleOperator,
+	adminv1.KeyService_RestoreKey_FullMethodName:  caller.RoleOperator,
+	adminv1.KeyService_VerifyKey_FullMethodName:   caller.RoleOperator,
+
+	adminv1.JobService_ImportKeys_FullMethodName:               caller.RoleOperator,
+	adminv1.JobService_ImportText_FullMethodName:               caller.RoleOperator,
+	adminv1.JobService_ImportTextWithValidation_FullMethodName: caller.RoleOperator,
+	adminv1.JobService_CheckKeys_FullMethodName:                caller.RoleOperator,
 
 	adminv1.TokenService_ListTokens_FullMethodName:  caller.RoleViewer,
 	adminv1.TokenService_CreateToken_FullMethodName: caller.RoleOperator,
@@ -30,8 +37,12 @@ var policy = caller.Policy{
 	adminv1.NodeService_GetNode_FullMethodName:         caller.RoleViewer,
 	adminv1.NodeService_CreateJoinToken_FullMethodName: caller.RoleAdmin,
 
-	adminv1.StatsService_GetStats_FullMethodName:    caller.RoleViewer,
-	adminv1.StatsService_GetKeyStats_FullMethodName: caller.RoleViewer,
+	adminv1.StatsService_GetStats_FullMethodName:       caller.RoleViewer,
+	adminv1.StatsService_GetKeyStats_FullMethodName:    caller.RoleViewer,
+	adminv1.StatsService_GetPublicStats_FullMethodName: caller.RoleViewer,
+
+	adminv1.CacheService_GetCacheStats_FullMethodName: caller.RoleViewer,
+	adminv1.CacheService_ClearCache_FullMethodName:    caller.RoleOperator,
 }
 
 // changes says whether the method changes anything.

@@ -40,7 +40,8 @@ func newAPI(ctx context.Context, c Config, conn *grpc.ClientConn) (*api, error) 
 	)
 	for _, register := range []func(context.Context, *runtime.ServeMux, *grpc.ClientConn) error{
 		adminv1.RegisterKeyServiceHandler, adminv1.RegisterTokenServiceHandler, adminv1.RegisterProviderServiceHandler,
-		adminv1.RegisterNodeServiceHandler, adminv1.RegisterStatsServiceHandler,
+		adminv1.RegisterNodeServiceHandler, adminv1.RegisterStatsServiceHandler, adminv1.RegisterJobServiceHandler,
+		adminv1.RegisterCacheServiceHandler,
 	} {
 		if err := register(ctx, a.gateway, conn); err != nil {
 			return nil, fmt.Errorf("register with the gateway: %w", err)

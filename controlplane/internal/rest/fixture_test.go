@@ -32,6 +32,8 @@ type services struct {
 	adminv1.UnimplementedProviderServiceServer
 	adminv1.UnimplementedNodeServiceServer
 	adminv1.UnimplementedStatsServiceServer
+	adminv1.UnimplementedJobServiceServer
+	adminv1.UnimplementedCacheServiceServer
 
 	mu     sync.Mutex
 	asked  proto.Message // guarded by mu
@@ -45,6 +47,8 @@ func (s *services) register(r grpc.ServiceRegistrar) {
 	adminv1.RegisterProviderServiceServer(r, s)
 	adminv1.RegisterNodeServiceServer(r, s)
 	adminv1.RegisterStatsServiceServer(r, s)
+	adminv1.RegisterJobServiceServer(r, s)
+	adminv1.RegisterCacheServiceServer(r, s)
 }
 
 // intercept stands in for all the methods.

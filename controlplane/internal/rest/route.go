@@ -22,6 +22,7 @@ type route struct {
 	method   string
 	pattern  string   // as in the proto; names the route in logs
 	segments []string // a segment in braces takes any text
+	verb     string   // what follows the last segment, with its colon; empty: nothing
 	input    protoreflect.MessageDescriptor
 	body     protoreflect.MessageDescriptor // nil: the body is not read
 	query    map[string]protoreflect.FieldDescriptor
@@ -66,7 +67,11 @@ func readRoute(m protoreflect.MethodDescriptor) (route, error) {
 	default:
 		return route{}, fmt.Errorf("%s: unsupported HTTP method", m.FullName())
 	}
-	r.segments = strings.Split(strings.TrimPrefix(r.pattern, "/"), "/")
+	path := strings.TrimPrefix(r.pattern, "/")
+	if at := strings.LastIndex(path, "}:"); at >= 0 {
+		path, r.verb = path[:at+1], path[at+1:]
+	}
+	r.segments = strings.Split(path, "/")
 	switch rule.GetBody() {
 	case "":
 		r.addQuery()
@@ -96,6 +101,13 @@ func (r *route) match(path []string) (params []string, ok bool) {
 	if len(path) != len(r.segments) {
 		return nil, false
 	}
+	if r.verb != "" {
+		last, ok := strings.CutSuffix(path[len(path)-1], r.verb)
+		if !ok {
+			return nil, false
+		}
+		path = append(slices.Clone(path[:len(path)-1]), last)
+	}
 	for i, want := range r.segments {
 		switch {
 		case !strings.HasPrefix(want, "{"):
@@ -112,14 +124,18 @@ func (r *route) match(path []string) (params []string, ok bool) {
 }
 
 // find answers the route for the method and path. Without one, it answers the methods that the path has, if any. A literal
-// path wins over one with a parameter.
+// path wins over one with a parameter, and a verb over a parameter that would swallow it.
 func find(routes []route, method, path string) (found *route, params, methods []string) {
 	segments := strings.Split(strings.TrimPrefix(path, "/"), "/")
+	verb := false // a route with a verb has matched: the others of this path do not count
 	for i := range routes {
 		r := &routes[i]
 		p, ok := r.match(segments)
-		if !ok {
+		if !ok || verb && r.verb == "" {
 			continue
+		}
+		if r.verb != "" && !verb {
+			verb, found, methods = true, nil, nil
 		}
 		methods = append(methods, r.method)
 		if r.method == method && (found == nil || len(p) < len(params)) {

@@ -65,6 +65,10 @@ const (
 	ErrorReason_ERROR_REASON_STOPPING ErrorReason = 17
 	// A fault of ours; the log has it under the request id.
 	ErrorReason_ERROR_REASON_INTERNAL ErrorReason = 18
+	// The provider would be left without a key that can serve. Say `force` to have it so.
+	ErrorReason_ERROR_REASON_LAST_USABLE_KEY ErrorReason = 19
+	// The same key was added again since it was deleted. Nothing needs to be restored.
+	ErrorReason_ERROR_REASON_KEY_EXISTS ErrorReason = 20
 )
 
 // Enum value maps for ErrorReason.
@@ -89,6 +93,8 @@ var (
 		16: "ERROR_REASON_STORE_UNAVAILABLE",
 		17: "ERROR_REASON_STOPPING",
 		18: "ERROR_REASON_INTERNAL",
+		19: "ERROR_REASON_LAST_USABLE_KEY",
+		20: "ERROR_REASON_KEY_EXISTS",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":                   0,
@@ -110,6 +116,8 @@ var (
 		"ERROR_REASON_STORE_UNAVAILABLE":             16,
 		"ERROR_REASON_STOPPING":                      17,
 		"ERROR_REASON_INTERNAL":                      18,
+		"ERROR_REASON_LAST_USABLE_KEY":               19,
+		"ERROR_REASON_KEY_EXISTS":                    20,
 	}
 )
 
@@ -144,7 +152,7 @@ var File_pool_admin_v1_errors_proto protoreflect.FileDescriptor
 
 const file_pool_admin_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x1apool/admin/v1/errors.proto\x12\rpool.admin.v1*\x98\x05\n" +
+	"\x1apool/admin/v1/errors.proto\x12\rpool.admin.v1*\xd7\x05\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12!\n" +
 	"\x1dERROR_REASON_INVALID_ARGUMENT\x10\x01\x12\x1f\n" +
@@ -165,7 +173,9 @@ const file_pool_admin_v1_errors_proto_rawDesc = "" +
 	"\x1eERROR_REASON_REVISION_CONFLICT\x10\x0f\x12\"\n" +
 	"\x1eERROR_REASON_STORE_UNAVAILABLE\x10\x10\x12\x19\n" +
 	"\x15ERROR_REASON_STOPPING\x10\x11\x12\x19\n" +
-	"\x15ERROR_REASON_INTERNAL\x10\x12B+Z)ollama-api-pool/gen/pool/admin/v1;adminv1b\x06proto3"
+	"\x15ERROR_REASON_INTERNAL\x10\x12\x12 \n" +
+	"\x1cERROR_REASON_LAST_USABLE_KEY\x10\x13\x12\x1b\n" +
+	"\x17ERROR_REASON_KEY_EXISTS\x10\x14B+Z)ollama-api-pool/gen/pool/admin/v1;adminv1b\x06proto3"
 
 var (
 	file_pool_admin_v1_errors_proto_rawDescOnce sync.Once

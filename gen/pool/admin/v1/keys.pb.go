@@ -65,7 +65,10 @@ type ApiKey struct {
 	// Changes with every edit; given in a PATCH it must be the current one.
 	Revision string `protobuf:"bytes,16,opt,name=revision,proto3" json:"revision,omitempty"`
 	// The operator's note of the last disable.
-	Note          string `protobuf:"bytes,17,opt,name=note,proto3" json:"note,omitempty"`
+	Note string `protobuf:"bytes,17,opt,name=note,proto3" json:"note,omitempty"`
+	// Family of the models it was found to serve (kimi, qwen, llama, …; mixed: none of them makes up half); empty: it was
+	// never asked, or nothing was learnt.
+	Category      string `protobuf:"bytes,18,opt,name=category,proto3" json:"category,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -215,6 +218,13 @@ func (x *ApiKey) GetRevision() string {
 func (x *ApiKey) GetNote() string {
 	if x != nil {
 		return x.Note
+	}
+	return ""
+}
+
+func (x *ApiKey) GetCategory() string {
+	if x != nil {
+		return x.Category
 	}
 	return ""
 }
@@ -461,7 +471,9 @@ type ListKeysRequest struct {
 	// At most this many, 1 to 1000; 0: 100.
 	PageSize int32 `protobuf:"varint,5,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// nextPageToken of the page before.
-	PageToken     string `protobuf:"bytes,6,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,6,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Only this category.
+	Category      string `protobuf:"bytes,7,opt,name=category,proto3" json:"category,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -534,6 +546,13 @@ func (x *ListKeysRequest) GetPageSize() int32 {
 func (x *ListKeysRequest) GetPageToken() string {
 	if x != nil {
 		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListKeysRequest) GetCategory() string {
+	if x != nil {
+		return x.Category
 	}
 	return ""
 }
@@ -1206,6 +1225,253 @@ func (x *DeleteKeyResponse) GetReceipt() *RevocationReceipt {
 	return nil
 }
 
+// RestoreKeyRequest names a deleted key.
+type RestoreKeyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its id.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestoreKeyRequest) Reset() {
+	*x = RestoreKeyRequest{}
+	mi := &file_pool_admin_v1_keys_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestoreKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestoreKeyRequest) ProtoMessage() {}
+
+func (x *RestoreKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_pool_admin_v1_keys_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestoreKeyRequest.ProtoReflect.Descriptor instead.
+func (*RestoreKeyRequest) Descriptor() ([]byte, []int) {
+	return file_pool_admin_v1_keys_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *RestoreKeyRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// RestoreKeyResponse holds the key.
+type RestoreKeyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The key.
+	ApiKey        *ApiKey `protobuf:"bytes,1,opt,name=api_key,json=apiKey,proto3" json:"api_key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestoreKeyResponse) Reset() {
+	*x = RestoreKeyResponse{}
+	mi := &file_pool_admin_v1_keys_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestoreKeyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestoreKeyResponse) ProtoMessage() {}
+
+func (x *RestoreKeyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_pool_admin_v1_keys_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestoreKeyResponse.ProtoReflect.Descriptor instead.
+func (*RestoreKeyResponse) Descriptor() ([]byte, []int) {
+	return file_pool_admin_v1_keys_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *RestoreKeyResponse) GetApiKey() *ApiKey {
+	if x != nil {
+		return x.ApiKey
+	}
+	return nil
+}
+
+// VerifyKeyRequest names a key by one of both.
+type VerifyKeyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The key itself; it need not be in the pool.
+	ApiKey string `protobuf:"bytes,1,opt,name=api_key,json=apiKey,proto3" json:"api_key,omitempty"`
+	// The id of one that is.
+	Id string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	// The key's provider; default: of an id its own, of a key itself ollama.
+	Provider      string `protobuf:"bytes,3,opt,name=provider,proto3" json:"provider,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VerifyKeyRequest) Reset() {
+	*x = VerifyKeyRequest{}
+	mi := &file_pool_admin_v1_keys_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VerifyKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VerifyKeyRequest) ProtoMessage() {}
+
+func (x *VerifyKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_pool_admin_v1_keys_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VerifyKeyRequest.ProtoReflect.Descriptor instead.
+func (*VerifyKeyRequest) Descriptor() ([]byte, []int) {
+	return file_pool_admin_v1_keys_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *VerifyKeyRequest) GetApiKey() string {
+	if x != nil {
+		return x.ApiKey
+	}
+	return ""
+}
+
+func (x *VerifyKeyRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *VerifyKeyRequest) GetProvider() string {
+	if x != nil {
+		return x.Provider
+	}
+	return ""
+}
+
+// VerifyKeyResponse is what the upstream makes of the key.
+type VerifyKeyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whether the upstream accepts it; also when a limit or quota is in its way now.
+	Valid bool `protobuf:"varint,1,opt,name=valid,proto3" json:"valid,omitempty"`
+	// What its status would be: active, cooling (good, but not now), auto_disabled (rejected), unchecked (nothing was learnt).
+	Status string `protobuf:"bytes,2,opt,name=status,proto3" json:"status,omitempty"`
+	// Family of the models that it serves; empty: nothing was learnt.
+	Category string `protobuf:"bytes,3,opt,name=category,proto3" json:"category,omitempty"`
+	// Models that it serves. Where the upstream shows the same list to everybody, those that answered a one-token request.
+	Models []string `protobuf:"bytes,4,rep,name=models,proto3" json:"models,omitempty"`
+	// Why it is not active, in words.
+	Error string `protobuf:"bytes,5,opt,name=error,proto3" json:"error,omitempty"`
+	// The same as one word, as in JobResult.
+	Reason        string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VerifyKeyResponse) Reset() {
+	*x = VerifyKeyResponse{}
+	mi := &file_pool_admin_v1_keys_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VerifyKeyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VerifyKeyResponse) ProtoMessage() {}
+
+func (x *VerifyKeyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_pool_admin_v1_keys_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VerifyKeyResponse.ProtoReflect.Descriptor instead.
+func (*VerifyKeyResponse) Descriptor() ([]byte, []int) {
+	return file_pool_admin_v1_keys_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *VerifyKeyResponse) GetValid() bool {
+	if x != nil {
+		return x.Valid
+	}
+	return false
+}
+
+func (x *VerifyKeyResponse) GetStatus() string {
+	if x != nil {
+		return x.Status
+	}
+	return ""
+}
+
+func (x *VerifyKeyResponse) GetCategory() string {
+	if x != nil {
+		return x.Category
+	}
+	return ""
+}
+
+func (x *VerifyKeyResponse) GetModels() []string {
+	if x != nil {
+		return x.Models
+	}
+	return nil
+}
+
+func (x *VerifyKeyResponse) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *VerifyKeyResponse) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 // EnableKeysRequest names keys; the ways of naming them add up.
 type EnableKeysRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1223,7 +1489,7 @@ type EnableKeysRequest struct {
 
 func (x *EnableKeysRequest) Reset() {
 	*x = EnableKeysRequest{}
-	mi := &file_pool_admin_v1_keys_proto_msgTypes[16]
+	mi := &file_pool_admin_v1_keys_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1235,7 +1501,7 @@ func (x *EnableKeysRequest) String() string {
 func (*EnableKeysRequest) ProtoMessage() {}
 
 func (x *EnableKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_admin_v1_keys_proto_msgTypes[16]
+	mi := &file_pool_admin_v1_keys_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1248,7 +1514,7 @@ func (x *EnableKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnableKeysRequest.ProtoReflect.Descriptor instead.
 func (*EnableKeysRequest) Descriptor() ([]byte, []int) {
-	return file_pool_admin_v1_keys_proto_rawDescGZIP(), []int{16}
+	return file_pool_admin_v1_keys_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *EnableKeysRequest) GetApiKey() string {
@@ -1290,7 +1556,7 @@ type EnableKeysResponse struct {
 
 func (x *EnableKeysResponse) Reset() {
 	*x = EnableKeysResponse{}
-	mi := &file_pool_admin_v1_keys_proto_msgTypes[17]
+	mi := &file_pool_admin_v1_keys_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1302,7 +1568,7 @@ func (x *EnableKeysResponse) String() string {
 func (*EnableKeysResponse) ProtoMessage() {}
 
 func (x *EnableKeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_admin_v1_keys_proto_msgTypes[17]
+	mi := &file_pool_admin_v1_keys_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1315,7 +1581,7 @@ func (x *EnableKeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnableKeysResponse.ProtoReflect.Descriptor instead.
 func (*EnableKeysResponse) Descriptor() ([]byte, []int) {
-	return file_pool_admin_v1_keys_proto_rawDescGZIP(), []int{17}
+	return file_pool_admin_v1_keys_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *EnableKeysResponse) GetApiKeys() []*ApiKey {
@@ -1339,14 +1605,16 @@ type DisableKeysRequest struct {
 	// For how many seconds; absent or 0: until enabled.
 	Duration float64 `protobuf:"fixed64,5,opt,name=duration,proto3" json:"duration,omitempty"`
 	// Why, for the record, up to 500 characters.
-	Note          string `protobuf:"bytes,6,opt,name=note,proto3" json:"note,omitempty"`
+	Note string `protobuf:"bytes,6,opt,name=note,proto3" json:"note,omitempty"`
+	// Also if no usable key would be left to the provider; without it that is refused.
+	Force         bool `protobuf:"varint,7,opt,name=force,proto3" json:"force,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DisableKeysRequest) Reset() {
 	*x = DisableKeysRequest{}
-	mi := &file_pool_admin_v1_keys_proto_msgTypes[18]
+	mi := &file_pool_admin_v1_keys_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1358,7 +1626,7 @@ func (x *DisableKeysRequest) String() string {
 func (*DisableKeysRequest) ProtoMessage() {}
 
 func (x *DisableKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_admin_v1_keys_proto_msgTypes[18]
+	mi := &file_pool_admin_v1_keys_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1371,7 +1639,7 @@ func (x *DisableKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DisableKeysRequest.ProtoReflect.Descriptor instead.
 func (*DisableKeysRequest) Descriptor() ([]byte, []int) {
-	return file_pool_admin_v1_keys_proto_rawDescGZIP(), []int{18}
+	return file_pool_admin_v1_keys_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *DisableKeysRequest) GetApiKey() string {
@@ -1416,6 +1684,13 @@ func (x *DisableKeysRequest) GetNote() string {
 	return ""
 }
 
+func (x *DisableKeysRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
 // DisableKeysResponse holds the keys and the receipt.
 type DisableKeysResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1429,7 +1704,7 @@ type DisableKeysResponse struct {
 
 func (x *DisableKeysResponse) Reset() {
 	*x = DisableKeysResponse{}
-	mi := &file_pool_admin_v1_keys_proto_msgTypes[19]
+	mi := &file_pool_admin_v1_keys_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1441,7 +1716,7 @@ func (x *DisableKeysResponse) String() string {
 func (*DisableKeysResponse) ProtoMessage() {}
 
 func (x *DisableKeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_admin_v1_keys_proto_msgTypes[19]
+	mi := &file_pool_admin_v1_keys_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1454,7 +1729,7 @@ func (x *DisableKeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DisableKeysResponse.ProtoReflect.Descriptor instead.
 func (*DisableKeysResponse) Descriptor() ([]byte, []int) {
-	return file_pool_admin_v1_keys_proto_rawDescGZIP(), []int{19}
+	return file_pool_admin_v1_keys_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *DisableKeysResponse) GetApiKeys() []*ApiKey {
@@ -1475,7 +1750,7 @@ var File_pool_admin_v1_keys_proto protoreflect.FileDescriptor
 
 const file_pool_admin_v1_keys_proto_rawDesc = "" +
 	"\n" +
-	"\x18pool/admin/v1/keys.proto\x12\rpool.admin.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd5\x04\n" +
+	"\x18pool/admin/v1/keys.proto\x12\rpool.admin.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf7\x04\n" +
 	"\x06ApiKey\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12 \n" +
 	"\bprovider\x18\x02 \x01(\tB\x04\xe2A\x01\x03R\bprovider\x12\x14\n" +
@@ -1496,7 +1771,8 @@ const file_pool_admin_v1_keys_proto_rawDesc = "" +
 	"\x05stats\x18\x0e \x01(\v2\x17.pool.admin.v1.KeyStatsB\x04\xe2A\x01\x03R\x05stats\x12\x1e\n" +
 	"\aholders\x18\x0f \x03(\tB\x04\xe2A\x01\x03R\aholders\x12\x1a\n" +
 	"\brevision\x18\x10 \x01(\tR\brevision\x12\x18\n" +
-	"\x04note\x18\x11 \x01(\tB\x04\xe2A\x01\x03R\x04note\"\x92\x03\n" +
+	"\x04note\x18\x11 \x01(\tB\x04\xe2A\x01\x03R\x04note\x12 \n" +
+	"\bcategory\x18\x12 \x01(\tB\x04\xe2A\x01\x03R\bcategory\"\x92\x03\n" +
 	"\bKeyStats\x12\x14\n" +
 	"\x05total\x18\x01 \x01(\x01R\x05total\x12\x18\n" +
 	"\asuccess\x18\x02 \x01(\x01R\asuccess\x12\x18\n" +
@@ -1513,7 +1789,7 @@ const file_pool_admin_v1_keys_proto_rawDesc = "" +
 	"\vunreachable\x18\x03 \x03(\v2\x1e.pool.admin.v1.UnreachableNodeR\vunreachable\"\\\n" +
 	"\x0fUnreachableNode\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x125\n" +
-	"\bstops_by\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\astopsBy\"\x8d\x02\n" +
+	"\bstops_by\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\astopsBy\"\xb2\x02\n" +
 	"\x0fListKeysRequest\x12\x1a\n" +
 	"\bprovider\x18\x01 \x01(\tR\bprovider\x12\\\n" +
 	"\x06status\x18\x02 \x01(\tBD\xbaHA\xd8\x01\x01r<R\x06activeR\acoolingR\asuspectR\rauto_disabledR\bdisabledR\aexpiredR\x06status\x12\x16\n" +
@@ -1522,7 +1798,8 @@ const file_pool_admin_v1_keys_proto_rawDesc = "" +
 	"\tpage_size\x18\x05 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12\x1d\n" +
 	"\n" +
-	"page_token\x18\x06 \x01(\tR\tpageToken\"\x82\x01\n" +
+	"page_token\x18\x06 \x01(\tR\tpageToken\x12#\n" +
+	"\bcategory\x18\a \x01(\tB\a\xbaH\x04r\x02\x18(R\bcategory\"\x82\x01\n" +
 	"\x10ListKeysResponse\x120\n" +
 	"\bapi_keys\x18\x01 \x03(\v2\x15.pool.admin.v1.ApiKeyR\aapiKeys\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x14\n" +
@@ -1566,24 +1843,40 @@ const file_pool_admin_v1_keys_proto_rawDesc = "" +
 	"\x10DeleteKeyRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"O\n" +
 	"\x11DeleteKeyResponse\x12:\n" +
-	"\areceipt\x18\x01 \x01(\v2 .pool.admin.v1.RevocationReceiptR\areceipt\"z\n" +
+	"\areceipt\x18\x01 \x01(\v2 .pool.admin.v1.RevocationReceiptR\areceipt\"#\n" +
+	"\x11RestoreKeyRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"D\n" +
+	"\x12RestoreKeyResponse\x12.\n" +
+	"\aapi_key\x18\x01 \x01(\v2\x15.pool.admin.v1.ApiKeyR\x06apiKey\"\\\n" +
+	"\x10VerifyKeyRequest\x12\x1c\n" +
+	"\aapi_key\x18\x01 \x01(\tB\x03\x80\x01\x01R\x06apiKey\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\x12\x1a\n" +
+	"\bprovider\x18\x03 \x01(\tR\bprovider\"\xa3\x01\n" +
+	"\x11VerifyKeyResponse\x12\x14\n" +
+	"\x05valid\x18\x01 \x01(\bR\x05valid\x12\x16\n" +
+	"\x06status\x18\x02 \x01(\tR\x06status\x12\x1a\n" +
+	"\bcategory\x18\x03 \x01(\tR\bcategory\x12\x16\n" +
+	"\x06models\x18\x04 \x03(\tR\x06models\x12\x14\n" +
+	"\x05error\x18\x05 \x01(\tR\x05error\x12\x16\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\"z\n" +
 	"\x11EnableKeysRequest\x12\x1c\n" +
 	"\aapi_key\x18\x01 \x01(\tB\x03\x80\x01\x01R\x06apiKey\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x1b\n" +
 	"\x03ids\x18\x03 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\x90NR\x03ids\x12\x1a\n" +
 	"\bprovider\x18\x04 \x01(\tR\bprovider\"F\n" +
 	"\x12EnableKeysResponse\x120\n" +
-	"\bapi_keys\x18\x01 \x03(\v2\x15.pool.admin.v1.ApiKeyR\aapiKeys\"\xce\x01\n" +
+	"\bapi_keys\x18\x01 \x03(\v2\x15.pool.admin.v1.ApiKeyR\aapiKeys\"\xe4\x01\n" +
 	"\x12DisableKeysRequest\x12\x1c\n" +
 	"\aapi_key\x18\x01 \x01(\tB\x03\x80\x01\x01R\x06apiKey\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x1b\n" +
 	"\x03ids\x18\x03 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\x90NR\x03ids\x12\x1a\n" +
 	"\bprovider\x18\x04 \x01(\tR\bprovider\x123\n" +
 	"\bduration\x18\x05 \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\xc0\x03\x7f\xe7A)\x00\x00\x00\x00\x00\x00\x00\x00R\bduration\x12\x1c\n" +
-	"\x04note\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\xf4\x03R\x04note\"\x83\x01\n" +
+	"\x04note\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\xf4\x03R\x04note\x12\x14\n" +
+	"\x05force\x18\a \x01(\bR\x05force\"\x83\x01\n" +
 	"\x13DisableKeysResponse\x120\n" +
 	"\bapi_keys\x18\x01 \x03(\v2\x15.pool.admin.v1.ApiKeyR\aapiKeys\x12:\n" +
-	"\areceipt\x18\x02 \x01(\v2 .pool.admin.v1.RevocationReceiptR\areceipt2\x9a\a\n" +
+	"\areceipt\x18\x02 \x01(\v2 .pool.admin.v1.RevocationReceiptR\areceipt2\x8e\t\n" +
 	"\n" +
 	"KeyService\x12d\n" +
 	"\bListKeys\x12\x1e.pool.admin.v1.ListKeysRequest\x1a\x1f.pool.admin.v1.ListKeysResponse\"\x17\x82\xd3\xe4\x93\x02\x11\x12\x0f/admin/api-keys\x12j\n" +
@@ -1592,7 +1885,10 @@ const file_pool_admin_v1_keys_proto_rawDesc = "" +
 	"DeleteKeys\x12 .pool.admin.v1.DeleteKeysRequest\x1a!.pool.admin.v1.DeleteKeysResponse\"\x1a\x82\xd3\xe4\x93\x02\x14:\x01**\x0f/admin/api-keys\x12l\n" +
 	"\x06GetKey\x12\x1c.pool.admin.v1.GetKeyRequest\x1a\x1d.pool.admin.v1.GetKeyResponse\"%\x82\xd3\xe4\x93\x02\x1fb\aapi_key\x12\x14/admin/api-keys/{id}\x12\x86\x01\n" +
 	"\tUpdateKey\x12\x1f.pool.admin.v1.UpdateKeyRequest\x1a .pool.admin.v1.UpdateKeyResponse\"6\x82\xd3\xe4\x93\x020:\aapi_keyb\aapi_key2\x1c/admin/api-keys/{api_key.id}\x12l\n" +
-	"\tDeleteKey\x12\x1f.pool.admin.v1.DeleteKeyRequest\x1a .pool.admin.v1.DeleteKeyResponse\"\x1c\x82\xd3\xe4\x93\x02\x16*\x14/admin/api-keys/{id}\x12p\n" +
+	"\tDeleteKey\x12\x1f.pool.admin.v1.DeleteKeyRequest\x1a .pool.admin.v1.DeleteKeyResponse\"\x1c\x82\xd3\xe4\x93\x02\x16*\x14/admin/api-keys/{id}\x12\x83\x01\n" +
+	"\n" +
+	"RestoreKey\x12 .pool.admin.v1.RestoreKeyRequest\x1a!.pool.admin.v1.RestoreKeyResponse\"0\x82\xd3\xe4\x93\x02*:\x01*b\aapi_key\"\x1c/admin/api-keys/{id}:restore\x12l\n" +
+	"\tVerifyKey\x12\x1f.pool.admin.v1.VerifyKeyRequest\x1a .pool.admin.v1.VerifyKeyResponse\"\x1c\x82\xd3\xe4\x93\x02\x16:\x01*\"\x11/admin/verify-key\x12p\n" +
 	"\n" +
 	"EnableKeys\x12 .pool.admin.v1.EnableKeysRequest\x1a!.pool.admin.v1.EnableKeysResponse\"\x1d\x82\xd3\xe4\x93\x02\x17:\x01*\"\x12/admin/keys/enable\x12t\n" +
 	"\vDisableKeys\x12!.pool.admin.v1.DisableKeysRequest\x1a\".pool.admin.v1.DisableKeysResponse\"\x1e\x82\xd3\xe4\x93\x02\x18:\x01*\"\x13/admin/keys/disableB+Z)ollama-api-pool/gen/pool/admin/v1;adminv1b\x06proto3"
@@ -1609,7 +1905,7 @@ func file_pool_admin_v1_keys_proto_rawDescGZIP() []byte {
 	return file_pool_admin_v1_keys_proto_rawDescData
 }
 
-var file_pool_admin_v1_keys_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_pool_admin_v1_keys_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_pool_admin_v1_keys_proto_goTypes = []any{
 	(*ApiKey)(nil),                // 0: pool.admin.v1.ApiKey
 	(*KeyStats)(nil),              // 1: pool.admin.v1.KeyStats
@@ -1627,55 +1923,64 @@ var file_pool_admin_v1_keys_proto_goTypes = []any{
 	(*UpdateKeyResponse)(nil),     // 13: pool.admin.v1.UpdateKeyResponse
 	(*DeleteKeyRequest)(nil),      // 14: pool.admin.v1.DeleteKeyRequest
 	(*DeleteKeyResponse)(nil),     // 15: pool.admin.v1.DeleteKeyResponse
-	(*EnableKeysRequest)(nil),     // 16: pool.admin.v1.EnableKeysRequest
-	(*EnableKeysResponse)(nil),    // 17: pool.admin.v1.EnableKeysResponse
-	(*DisableKeysRequest)(nil),    // 18: pool.admin.v1.DisableKeysRequest
-	(*DisableKeysResponse)(nil),   // 19: pool.admin.v1.DisableKeysResponse
-	(*timestamppb.Timestamp)(nil), // 20: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil), // 21: google.protobuf.FieldMask
+	(*RestoreKeyRequest)(nil),     // 16: pool.admin.v1.RestoreKeyRequest
+	(*RestoreKeyResponse)(nil),    // 17: pool.admin.v1.RestoreKeyResponse
+	(*VerifyKeyRequest)(nil),      // 18: pool.admin.v1.VerifyKeyRequest
+	(*VerifyKeyResponse)(nil),     // 19: pool.admin.v1.VerifyKeyResponse
+	(*EnableKeysRequest)(nil),     // 20: pool.admin.v1.EnableKeysRequest
+	(*EnableKeysResponse)(nil),    // 21: pool.admin.v1.EnableKeysResponse
+	(*DisableKeysRequest)(nil),    // 22: pool.admin.v1.DisableKeysRequest
+	(*DisableKeysResponse)(nil),   // 23: pool.admin.v1.DisableKeysResponse
+	(*timestamppb.Timestamp)(nil), // 24: google.protobuf.Timestamp
+	(*fieldmaskpb.FieldMask)(nil), // 25: google.protobuf.FieldMask
 }
 var file_pool_admin_v1_keys_proto_depIdxs = []int32{
-	20, // 0: pool.admin.v1.ApiKey.until:type_name -> google.protobuf.Timestamp
-	20, // 1: pool.admin.v1.ApiKey.create_time:type_name -> google.protobuf.Timestamp
-	20, // 2: pool.admin.v1.ApiKey.expire_time:type_name -> google.protobuf.Timestamp
+	24, // 0: pool.admin.v1.ApiKey.until:type_name -> google.protobuf.Timestamp
+	24, // 1: pool.admin.v1.ApiKey.create_time:type_name -> google.protobuf.Timestamp
+	24, // 2: pool.admin.v1.ApiKey.expire_time:type_name -> google.protobuf.Timestamp
 	1,  // 3: pool.admin.v1.ApiKey.stats:type_name -> pool.admin.v1.KeyStats
-	20, // 4: pool.admin.v1.KeyStats.last_used_time:type_name -> google.protobuf.Timestamp
-	20, // 5: pool.admin.v1.KeyStats.last_success_time:type_name -> google.protobuf.Timestamp
-	20, // 6: pool.admin.v1.KeyStats.last_failure_time:type_name -> google.protobuf.Timestamp
+	24, // 4: pool.admin.v1.KeyStats.last_used_time:type_name -> google.protobuf.Timestamp
+	24, // 5: pool.admin.v1.KeyStats.last_success_time:type_name -> google.protobuf.Timestamp
+	24, // 6: pool.admin.v1.KeyStats.last_failure_time:type_name -> google.protobuf.Timestamp
 	3,  // 7: pool.admin.v1.RevocationReceipt.unreachable:type_name -> pool.admin.v1.UnreachableNode
-	20, // 8: pool.admin.v1.UnreachableNode.stops_by:type_name -> google.protobuf.Timestamp
+	24, // 8: pool.admin.v1.UnreachableNode.stops_by:type_name -> google.protobuf.Timestamp
 	0,  // 9: pool.admin.v1.ListKeysResponse.api_keys:type_name -> pool.admin.v1.ApiKey
 	0,  // 10: pool.admin.v1.CreateKeyResponse.api_key:type_name -> pool.admin.v1.ApiKey
 	2,  // 11: pool.admin.v1.DeleteKeysResponse.receipt:type_name -> pool.admin.v1.RevocationReceipt
 	0,  // 12: pool.admin.v1.GetKeyResponse.api_key:type_name -> pool.admin.v1.ApiKey
 	0,  // 13: pool.admin.v1.UpdateKeyRequest.api_key:type_name -> pool.admin.v1.ApiKey
-	21, // 14: pool.admin.v1.UpdateKeyRequest.update_mask:type_name -> google.protobuf.FieldMask
+	25, // 14: pool.admin.v1.UpdateKeyRequest.update_mask:type_name -> google.protobuf.FieldMask
 	0,  // 15: pool.admin.v1.UpdateKeyResponse.api_key:type_name -> pool.admin.v1.ApiKey
 	2,  // 16: pool.admin.v1.DeleteKeyResponse.receipt:type_name -> pool.admin.v1.RevocationReceipt
-	0,  // 17: pool.admin.v1.EnableKeysResponse.api_keys:type_name -> pool.admin.v1.ApiKey
-	0,  // 18: pool.admin.v1.DisableKeysResponse.api_keys:type_name -> pool.admin.v1.ApiKey
-	2,  // 19: pool.admin.v1.DisableKeysResponse.receipt:type_name -> pool.admin.v1.RevocationReceipt
-	4,  // 20: pool.admin.v1.KeyService.ListKeys:input_type -> pool.admin.v1.ListKeysRequest
-	6,  // 21: pool.admin.v1.KeyService.CreateKey:input_type -> pool.admin.v1.CreateKeyRequest
-	8,  // 22: pool.admin.v1.KeyService.DeleteKeys:input_type -> pool.admin.v1.DeleteKeysRequest
-	10, // 23: pool.admin.v1.KeyService.GetKey:input_type -> pool.admin.v1.GetKeyRequest
-	12, // 24: pool.admin.v1.KeyService.UpdateKey:input_type -> pool.admin.v1.UpdateKeyRequest
-	14, // 25: pool.admin.v1.KeyService.DeleteKey:input_type -> pool.admin.v1.DeleteKeyRequest
-	16, // 26: pool.admin.v1.KeyService.EnableKeys:input_type -> pool.admin.v1.EnableKeysRequest
-	18, // 27: pool.admin.v1.KeyService.DisableKeys:input_type -> pool.admin.v1.DisableKeysRequest
-	5,  // 28: pool.admin.v1.KeyService.ListKeys:output_type -> pool.admin.v1.ListKeysResponse
-	7,  // 29: pool.admin.v1.KeyService.CreateKey:output_type -> pool.admin.v1.CreateKeyResponse
-	9,  // 30: pool.admin.v1.KeyService.DeleteKeys:output_type -> pool.admin.v1.DeleteKeysResponse
-	11, // 31: pool.admin.v1.KeyService.GetKey:output_type -> pool.admin.v1.GetKeyResponse
-	13, // 32: pool.admin.v1.KeyService.UpdateKey:output_type -> pool.admin.v1.UpdateKeyResponse
-	15, // 33: pool.admin.v1.KeyService.DeleteKey:output_type -> pool.admin.v1.DeleteKeyResponse
-	17, // 34: pool.admin.v1.KeyService.EnableKeys:output_type -> pool.admin.v1.EnableKeysResponse
-	19, // 35: pool.admin.v1.KeyService.DisableKeys:output_type -> pool.admin.v1.DisableKeysResponse
-	28, // [28:36] is the sub-list for method output_type
-	20, // [20:28] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	0,  // 17: pool.admin.v1.RestoreKeyResponse.api_key:type_name -> pool.admin.v1.ApiKey
+	0,  // 18: pool.admin.v1.EnableKeysResponse.api_keys:type_name -> pool.admin.v1.ApiKey
+	0,  // 19: pool.admin.v1.DisableKeysResponse.api_keys:type_name -> pool.admin.v1.ApiKey
+	2,  // 20: pool.admin.v1.DisableKeysResponse.receipt:type_name -> pool.admin.v1.RevocationReceipt
+	4,  // 21: pool.admin.v1.KeyService.ListKeys:input_type -> pool.admin.v1.ListKeysRequest
+	6,  // 22: pool.admin.v1.KeyService.CreateKey:input_type -> pool.admin.v1.CreateKeyRequest
+	8,  // 23: pool.admin.v1.KeyService.DeleteKeys:input_type -> pool.admin.v1.DeleteKeysRequest
+	10, // 24: pool.admin.v1.KeyService.GetKey:input_type -> pool.admin.v1.GetKeyRequest
+	12, // 25: pool.admin.v1.KeyService.UpdateKey:input_type -> pool.admin.v1.UpdateKeyRequest
+	14, // 26: pool.admin.v1.KeyService.DeleteKey:input_type -> pool.admin.v1.DeleteKeyRequest
+	16, // 27: pool.admin.v1.KeyService.RestoreKey:input_type -> pool.admin.v1.RestoreKeyRequest
+	18, // 28: pool.admin.v1.KeyService.VerifyKey:input_type -> pool.admin.v1.VerifyKeyRequest
+	20, // 29: pool.admin.v1.KeyService.EnableKeys:input_type -> pool.admin.v1.EnableKeysRequest
+	22, // 30: pool.admin.v1.KeyService.DisableKeys:input_type -> pool.admin.v1.DisableKeysRequest
+	5,  // 31: pool.admin.v1.KeyService.ListKeys:output_type -> pool.admin.v1.ListKeysResponse
+	7,  // 32: pool.admin.v1.KeyService.CreateKey:output_type -> pool.admin.v1.CreateKeyResponse
+	9,  // 33: pool.admin.v1.KeyService.DeleteKeys:output_type -> pool.admin.v1.DeleteKeysResponse
+	11, // 34: pool.admin.v1.KeyService.GetKey:output_type -> pool.admin.v1.GetKeyResponse
+	13, // 35: pool.admin.v1.KeyService.UpdateKey:output_type -> pool.admin.v1.UpdateKeyResponse
+	15, // 36: pool.admin.v1.KeyService.DeleteKey:output_type -> pool.admin.v1.DeleteKeyResponse
+	17, // 37: pool.admin.v1.KeyService.RestoreKey:output_type -> pool.admin.v1.RestoreKeyResponse
+	19, // 38: pool.admin.v1.KeyService.VerifyKey:output_type -> pool.admin.v1.VerifyKeyResponse
+	21, // 39: pool.admin.v1.KeyService.EnableKeys:output_type -> pool.admin.v1.EnableKeysResponse
+	23, // 40: pool.admin.v1.KeyService.DisableKeys:output_type -> pool.admin.v1.DisableKeysResponse
+	31, // [31:41] is the sub-list for method output_type
+	21, // [21:31] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_pool_admin_v1_keys_proto_init() }
@@ -1691,7 +1996,7 @@ func file_pool_admin_v1_keys_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pool_admin_v1_keys_proto_rawDesc), len(file_pool_admin_v1_keys_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   20,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

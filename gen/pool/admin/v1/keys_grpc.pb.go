@@ -27,6 +27,8 @@ const (
 	KeyService_GetKey_FullMethodName      = "/pool.admin.v1.KeyService/GetKey"
 	KeyService_UpdateKey_FullMethodName   = "/pool.admin.v1.KeyService/UpdateKey"
 	KeyService_DeleteKey_FullMethodName   = "/pool.admin.v1.KeyService/DeleteKey"
+	KeyService_RestoreKey_FullMethodName  = "/pool.admin.v1.KeyService/RestoreKey"
+	KeyService_VerifyKey_FullMethodName   = "/pool.admin.v1.KeyService/VerifyKey"
 	KeyService_EnableKeys_FullMethodName  = "/pool.admin.v1.KeyService/EnableKeys"
 	KeyService_DisableKeys_FullMethodName = "/pool.admin.v1.KeyService/DisableKeys"
 )
@@ -50,6 +52,11 @@ type KeyServiceClient interface {
 	UpdateKey(ctx context.Context, in *UpdateKeyRequest, opts ...grpc.CallOption) (*UpdateKeyResponse, error)
 	// DeleteKey deletes one key.
 	DeleteKey(ctx context.Context, in *DeleteKeyRequest, opts ...grpc.CallOption) (*DeleteKeyResponse, error)
+	// RestoreKey brings back a key that was deleted less than 24 hours ago, as it was but for what was held against it.
+	RestoreKey(ctx context.Context, in *RestoreKeyRequest, opts ...grpc.CallOption) (*RestoreKeyResponse, error)
+	// VerifyKey asks the upstream whether a key is good and which models it serves. Nothing is changed, stored or held
+	// against the key.
+	VerifyKey(ctx context.Context, in *VerifyKeyRequest, opts ...grpc.CallOption) (*VerifyKeyResponse, error)
 	// EnableKeys puts keys back in use and clears what was held against them.
 	EnableKeys(ctx context.Context, in *EnableKeysRequest, opts ...grpc.CallOption) (*EnableKeysResponse, error)
 	// DisableKeys takes keys out of use and says which nodes have confirmed it.
@@ -124,6 +131,26 @@ func (c *keyServiceClient) DeleteKey(ctx context.Context, in *DeleteKeyRequest, 
 	return out, nil
 }
 
+func (c *keyServiceClient) RestoreKey(ctx context.Context, in *RestoreKeyRequest, opts ...grpc.CallOption) (*RestoreKeyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RestoreKeyResponse)
+	err := c.cc.Invoke(ctx, KeyService_RestoreKey_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *keyServiceClient) VerifyKey(ctx context.Context, in *VerifyKeyRequest, opts ...grpc.CallOption) (*VerifyKeyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(VerifyKeyResponse)
+	err := c.cc.Invoke(ctx, KeyService_VerifyKey_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *keyServiceClient) EnableKeys(ctx context.Context, in *EnableKeysRequest, opts ...grpc.CallOption) (*EnableKeysResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(EnableKeysResponse)
@@ -163,6 +190,11 @@ type KeyServiceServer interface {
 	UpdateKey(context.Context, *UpdateKeyRequest) (*UpdateKeyResponse, error)
 	// DeleteKey deletes one key.
 	DeleteKey(context.Context, *DeleteKeyRequest) (*DeleteKeyResponse, error)
+	// RestoreKey brings back a key that was deleted less than 24 hours ago, as it was but for what was held against it.
+	RestoreKey(context.Context, *RestoreKeyRequest) (*RestoreKeyResponse, error)
+	// VerifyKey asks the upstream whether a key is good and which models it serves. Nothing is changed, stored or held
+	// against the key.
+	VerifyKey(context.Context, *VerifyKeyRequest) (*VerifyKeyResponse, error)
 	// EnableKeys puts keys back in use and clears what was held against them.
 	EnableKeys(context.Context, *EnableKeysRequest) (*EnableKeysResponse, error)
 	// DisableKeys takes keys out of use and says which nodes have confirmed it.
@@ -194,6 +226,12 @@ func (UnimplementedKeyServiceServer) UpdateKey(context.Context, *UpdateKeyReques
 }
 func (UnimplementedKeyServiceServer) DeleteKey(context.Context, *DeleteKeyRequest) (*DeleteKeyResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteKey not implemented")
+}
+func (UnimplementedKeyServiceServer) RestoreKey(context.Context, *RestoreKeyRequest) (*RestoreKeyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RestoreKey not implemented")
+}
+func (UnimplementedKeyServiceServer) VerifyKey(context.Context, *VerifyKeyRequest) (*VerifyKeyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method VerifyKey not implemented")
 }
 func (UnimplementedKeyServiceServer) EnableKeys(context.Context, *EnableKeysRequest) (*EnableKeysResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method EnableKeys not implemented")
@@ -330,6 +368,42 @@ func _KeyService_DeleteKey_Handler(srv interface{}, ctx context.Context, dec fun
 	return interceptor(ctx, in, info, handler)
 }
 
+func _KeyService_RestoreKey_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RestoreKeyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(KeyServiceServer).RestoreKey(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: KeyService_RestoreKey_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(KeyServiceServer).RestoreKey(ctx, req.(*RestoreKeyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _KeyService_VerifyKey_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(VerifyKeyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(KeyServiceServer).VerifyKey(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: KeyService_VerifyKey_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(KeyServiceServer).VerifyKey(ctx, req.(*VerifyKeyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _KeyService_EnableKeys_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(EnableKeysRequest)
 	if err := dec(in); err != nil {
@@ -396,6 +470,14 @@ var KeyService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DeleteKey",
 			Handler:    _KeyService_DeleteKey_Handler,
+		},
+		{
+			MethodName: "RestoreKey",
+			Handler:    _KeyService_RestoreKey_Handler,
+		},
+		{
+			MethodName: "VerifyKey",
+			Handler:    _KeyService_VerifyKey_Handler,
 		},
 		{
 			MethodName: "EnableKeys",

@@ -827,6 +827,225 @@ func (x *KeyHour) GetFailure() float64 {
 	return 0
 }
 
+// GetPublicStatsRequest selects figures.
+type GetPublicStatsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only this provider; empty: all.
+	Provider      string `protobuf:"bytes,1,opt,name=provider,proto3" json:"provider,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetPublicStatsRequest) Reset() {
+	*x = GetPublicStatsRequest{}
+	mi := &file_pool_admin_v1_stats_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetPublicStatsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetPublicStatsRequest) ProtoMessage() {}
+
+func (x *GetPublicStatsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_pool_admin_v1_stats_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetPublicStatsRequest.ProtoReflect.Descriptor instead.
+func (*GetPublicStatsRequest) Descriptor() ([]byte, []int) {
+	return file_pool_admin_v1_stats_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *GetPublicStatsRequest) GetProvider() string {
+	if x != nil {
+		return x.Provider
+	}
+	return ""
+}
+
+// GetPublicStatsResponse holds the public figures. All are exact.
+type GetPublicStatsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Client requests.
+	TotalRequests float64 `protobuf:"fixed64,1,opt,name=total_requests,json=totalRequests,proto3" json:"total_requests,omitempty"`
+	// Answered in full.
+	SuccessCount float64 `protobuf:"fixed64,2,opt,name=success_count,json=successCount,proto3" json:"success_count,omitempty"`
+	// Not answered in full by our or the upstream's fault.
+	FailureCount float64 `protobuf:"fixed64,3,opt,name=failure_count,json=failureCount,proto3" json:"failure_count,omitempty"`
+	// successCount ÷ (successCount + failureCount), 0 to 1; absent when both are 0.
+	SuccessRate *float64 `protobuf:"fixed64,4,opt,name=success_rate,json=successRate,proto3,oneof" json:"success_rate,omitempty"`
+	// The most used models, at most 10.
+	TopModels []*ModelStats `protobuf:"bytes,5,rep,name=top_models,json=topModels,proto3" json:"top_models,omitempty"`
+	// The last 24 hours (UTC), oldest first, each of them, also those without a request.
+	Hours []*PublicHour `protobuf:"bytes,6,rep,name=hours,proto3" json:"hours,omitempty"`
+	// When the figures were made.
+	AsOfTime      *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=as_of_time,json=asOfTime,proto3" json:"as_of_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetPublicStatsResponse) Reset() {
+	*x = GetPublicStatsResponse{}
+	mi := &file_pool_admin_v1_stats_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetPublicStatsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetPublicStatsResponse) ProtoMessage() {}
+
+func (x *GetPublicStatsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_pool_admin_v1_stats_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetPublicStatsResponse.ProtoReflect.Descriptor instead.
+func (*GetPublicStatsResponse) Descriptor() ([]byte, []int) {
+	return file_pool_admin_v1_stats_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *GetPublicStatsResponse) GetTotalRequests() float64 {
+	if x != nil {
+		return x.TotalRequests
+	}
+	return 0
+}
+
+func (x *GetPublicStatsResponse) GetSuccessCount() float64 {
+	if x != nil {
+		return x.SuccessCount
+	}
+	return 0
+}
+
+func (x *GetPublicStatsResponse) GetFailureCount() float64 {
+	if x != nil {
+		return x.FailureCount
+	}
+	return 0
+}
+
+func (x *GetPublicStatsResponse) GetSuccessRate() float64 {
+	if x != nil && x.SuccessRate != nil {
+		return *x.SuccessRate
+	}
+	return 0
+}
+
+func (x *GetPublicStatsResponse) GetTopModels() []*ModelStats {
+	if x != nil {
+		return x.TopModels
+	}
+	return nil
+}
+
+func (x *GetPublicStatsResponse) GetHours() []*PublicHour {
+	if x != nil {
+		return x.Hours
+	}
+	return nil
+}
+
+func (x *GetPublicStatsResponse) GetAsOfTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AsOfTime
+	}
+	return nil
+}
+
+// PublicHour is an hour's public figures.
+type PublicHour struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The beginning of the hour (UTC).
+	Hour *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=hour,proto3" json:"hour,omitempty"`
+	// Client requests.
+	TotalRequests float64 `protobuf:"fixed64,2,opt,name=total_requests,json=totalRequests,proto3" json:"total_requests,omitempty"`
+	// Answered in full.
+	SuccessCount float64 `protobuf:"fixed64,3,opt,name=success_count,json=successCount,proto3" json:"success_count,omitempty"`
+	// Not answered in full by our or the upstream's fault.
+	FailureCount  float64 `protobuf:"fixed64,4,opt,name=failure_count,json=failureCount,proto3" json:"failure_count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PublicHour) Reset() {
+	*x = PublicHour{}
+	mi := &file_pool_admin_v1_stats_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PublicHour) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PublicHour) ProtoMessage() {}
+
+func (x *PublicHour) ProtoReflect() protoreflect.Message {
+	mi := &file_pool_admin_v1_stats_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PublicHour.ProtoReflect.Descriptor instead.
+func (*PublicHour) Descriptor() ([]byte, []int) {
+	return file_pool_admin_v1_stats_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *PublicHour) GetHour() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Hour
+	}
+	return nil
+}
+
+func (x *PublicHour) GetTotalRequests() float64 {
+	if x != nil {
+		return x.TotalRequests
+	}
+	return 0
+}
+
+func (x *PublicHour) GetSuccessCount() float64 {
+	if x != nil {
+		return x.SuccessCount
+	}
+	return 0
+}
+
+func (x *PublicHour) GetFailureCount() float64 {
+	if x != nil {
+		return x.FailureCount
+	}
+	return 0
+}
+
 var File_pool_admin_v1_stats_proto protoreflect.FileDescriptor
 
 const file_pool_admin_v1_stats_proto_rawDesc = "" +
@@ -901,10 +1120,30 @@ const file_pool_admin_v1_stats_proto_rawDesc = "" +
 	"\x04hour\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04hour\x12\x14\n" +
 	"\x05total\x18\x02 \x01(\x01R\x05total\x12\x18\n" +
 	"\asuccess\x18\x03 \x01(\x01R\asuccess\x12\x18\n" +
-	"\afailure\x18\x04 \x01(\x01R\afailure2\xe2\x01\n" +
+	"\afailure\x18\x04 \x01(\x01R\afailure\"3\n" +
+	"\x15GetPublicStatsRequest\x12\x1a\n" +
+	"\bprovider\x18\x01 \x01(\tR\bprovider\"\xe7\x02\n" +
+	"\x16GetPublicStatsResponse\x12%\n" +
+	"\x0etotal_requests\x18\x01 \x01(\x01R\rtotalRequests\x12#\n" +
+	"\rsuccess_count\x18\x02 \x01(\x01R\fsuccessCount\x12#\n" +
+	"\rfailure_count\x18\x03 \x01(\x01R\ffailureCount\x12&\n" +
+	"\fsuccess_rate\x18\x04 \x01(\x01H\x00R\vsuccessRate\x88\x01\x01\x128\n" +
+	"\n" +
+	"top_models\x18\x05 \x03(\v2\x19.pool.admin.v1.ModelStatsR\ttopModels\x12/\n" +
+	"\x05hours\x18\x06 \x03(\v2\x19.pool.admin.v1.PublicHourR\x05hours\x128\n" +
+	"\n" +
+	"as_of_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\basOfTimeB\x0f\n" +
+	"\r_success_rate\"\xad\x01\n" +
+	"\n" +
+	"PublicHour\x12.\n" +
+	"\x04hour\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04hour\x12%\n" +
+	"\x0etotal_requests\x18\x02 \x01(\x01R\rtotalRequests\x12#\n" +
+	"\rsuccess_count\x18\x03 \x01(\x01R\fsuccessCount\x12#\n" +
+	"\rfailure_count\x18\x04 \x01(\x01R\ffailureCount2\xde\x02\n" +
 	"\fStatsService\x12a\n" +
 	"\bGetStats\x12\x1e.pool.admin.v1.GetStatsRequest\x1a\x1f.pool.admin.v1.GetStatsResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\f/admin/stats\x12o\n" +
-	"\vGetKeyStats\x12!.pool.admin.v1.GetKeyStatsRequest\x1a\".pool.admin.v1.GetKeyStatsResponse\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/admin/keys/statsB+Z)ollama-api-pool/gen/pool/admin/v1;adminv1b\x06proto3"
+	"\vGetKeyStats\x12!.pool.admin.v1.GetKeyStatsRequest\x1a\".pool.admin.v1.GetKeyStatsResponse\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/admin/keys/stats\x12z\n" +
+	"\x0eGetPublicStats\x12$.pool.admin.v1.GetPublicStatsRequest\x1a%.pool.admin.v1.GetPublicStatsResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\x12\x13/admin/public-statsB+Z)ollama-api-pool/gen/pool/admin/v1;adminv1b\x06proto3"
 
 var (
 	file_pool_admin_v1_stats_proto_rawDescOnce sync.Once
@@ -918,38 +1157,47 @@ func file_pool_admin_v1_stats_proto_rawDescGZIP() []byte {
 	return file_pool_admin_v1_stats_proto_rawDescData
 }
 
-var file_pool_admin_v1_stats_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_pool_admin_v1_stats_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_pool_admin_v1_stats_proto_goTypes = []any{
-	(*GetStatsRequest)(nil),       // 0: pool.admin.v1.GetStatsRequest
-	(*GetStatsResponse)(nil),      // 1: pool.admin.v1.GetStatsResponse
-	(*ProviderStats)(nil),         // 2: pool.admin.v1.ProviderStats
-	(*ModelStats)(nil),            // 3: pool.admin.v1.ModelStats
-	(*HourStats)(nil),             // 4: pool.admin.v1.HourStats
-	(*GetKeyStatsRequest)(nil),    // 5: pool.admin.v1.GetKeyStatsRequest
-	(*GetKeyStatsResponse)(nil),   // 6: pool.admin.v1.GetKeyStatsResponse
-	(*KeyStatsRow)(nil),           // 7: pool.admin.v1.KeyStatsRow
-	(*KeyHour)(nil),               // 8: pool.admin.v1.KeyHour
-	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
-	(*KeyStats)(nil),              // 10: pool.admin.v1.KeyStats
+	(*GetStatsRequest)(nil),        // 0: pool.admin.v1.GetStatsRequest
+	(*GetStatsResponse)(nil),       // 1: pool.admin.v1.GetStatsResponse
+	(*ProviderStats)(nil),          // 2: pool.admin.v1.ProviderStats
+	(*ModelStats)(nil),             // 3: pool.admin.v1.ModelStats
+	(*HourStats)(nil),              // 4: pool.admin.v1.HourStats
+	(*GetKeyStatsRequest)(nil),     // 5: pool.admin.v1.GetKeyStatsRequest
+	(*GetKeyStatsResponse)(nil),    // 6: pool.admin.v1.GetKeyStatsResponse
+	(*KeyStatsRow)(nil),            // 7: pool.admin.v1.KeyStatsRow
+	(*KeyHour)(nil),                // 8: pool.admin.v1.KeyHour
+	(*GetPublicStatsRequest)(nil),  // 9: pool.admin.v1.GetPublicStatsRequest
+	(*GetPublicStatsResponse)(nil), // 10: pool.admin.v1.GetPublicStatsResponse
+	(*PublicHour)(nil),             // 11: pool.admin.v1.PublicHour
+	(*timestamppb.Timestamp)(nil),  // 12: google.protobuf.Timestamp
+	(*KeyStats)(nil),               // 13: pool.admin.v1.KeyStats
 }
 var file_pool_admin_v1_stats_proto_depIdxs = []int32{
 	2,  // 0: pool.admin.v1.GetStatsResponse.providers:type_name -> pool.admin.v1.ProviderStats
 	3,  // 1: pool.admin.v1.GetStatsResponse.models:type_name -> pool.admin.v1.ModelStats
 	4,  // 2: pool.admin.v1.GetStatsResponse.hours:type_name -> pool.admin.v1.HourStats
-	9,  // 3: pool.admin.v1.HourStats.hour:type_name -> google.protobuf.Timestamp
+	12, // 3: pool.admin.v1.HourStats.hour:type_name -> google.protobuf.Timestamp
 	7,  // 4: pool.admin.v1.GetKeyStatsResponse.keys:type_name -> pool.admin.v1.KeyStatsRow
-	10, // 5: pool.admin.v1.KeyStatsRow.stats:type_name -> pool.admin.v1.KeyStats
+	13, // 5: pool.admin.v1.KeyStatsRow.stats:type_name -> pool.admin.v1.KeyStats
 	8,  // 6: pool.admin.v1.KeyStatsRow.hours:type_name -> pool.admin.v1.KeyHour
-	9,  // 7: pool.admin.v1.KeyHour.hour:type_name -> google.protobuf.Timestamp
-	0,  // 8: pool.admin.v1.StatsService.GetStats:input_type -> pool.admin.v1.GetStatsRequest
-	5,  // 9: pool.admin.v1.StatsService.GetKeyStats:input_type -> pool.admin.v1.GetKeyStatsRequest
-	1,  // 10: pool.admin.v1.StatsService.GetStats:output_type -> pool.admin.v1.GetStatsResponse
-	6,  // 11: pool.admin.v1.StatsService.GetKeyStats:output_type -> pool.admin.v1.GetKeyStatsResponse
-	10, // [10:12] is the sub-list for method output_type
-	8,  // [8:10] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	12, // 7: pool.admin.v1.KeyHour.hour:type_name -> google.protobuf.Timestamp
+	3,  // 8: pool.admin.v1.GetPublicStatsResponse.top_models:type_name -> pool.admin.v1.ModelStats
+	11, // 9: pool.admin.v1.GetPublicStatsResponse.hours:type_name -> pool.admin.v1.PublicHour
+	12, // 10: pool.admin.v1.GetPublicStatsResponse.as_of_time:type_name -> google.protobuf.Timestamp
+	12, // 11: pool.admin.v1.PublicHour.hour:type_name -> google.protobuf.Timestamp
+	0,  // 12: pool.admin.v1.StatsService.GetStats:input_type -> pool.admin.v1.GetStatsRequest
+	5,  // 13: pool.admin.v1.StatsService.GetKeyStats:input_type -> pool.admin.v1.GetKeyStatsRequest
+	9,  // 14: pool.admin.v1.StatsService.GetPublicStats:input_type -> pool.admin.v1.GetPublicStatsRequest
+	1,  // 15: pool.admin.v1.StatsService.GetStats:output_type -> pool.admin.v1.GetStatsResponse
+	6,  // 16: pool.admin.v1.StatsService.GetKeyStats:output_type -> pool.admin.v1.GetKeyStatsResponse
+	10, // 17: pool.admin.v1.StatsService.GetPublicStats:output_type -> pool.admin.v1.GetPublicStatsResponse
+	15, // [15:18] is the sub-list for method output_type
+	12, // [12:15] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_pool_admin_v1_stats_proto_init() }
@@ -959,13 +1207,14 @@ func file_pool_admin_v1_stats_proto_init() {
 	}
 	file_pool_admin_v1_keys_proto_init()
 	file_pool_admin_v1_stats_proto_msgTypes[1].OneofWrappers = []any{}
+	file_pool_admin_v1_stats_proto_msgTypes[10].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pool_admin_v1_stats_proto_rawDesc), len(file_pool_admin_v1_stats_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   9,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -21,8 +21,9 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	StatsService_GetStats_FullMethodName    = "/pool.admin.v1.StatsService/GetStats"
-	StatsService_GetKeyStats_FullMethodName = "/pool.admin.v1.StatsService/GetKeyStats"
+	StatsService_GetStats_FullMethodName       = "/pool.admin.v1.StatsService/GetStats"
+	StatsService_GetKeyStats_FullMethodName    = "/pool.admin.v1.StatsService/GetKeyStats"
+	StatsService_GetPublicStats_FullMethodName = "/pool.admin.v1.StatsService/GetPublicStats"
 )
 
 // StatsServiceClient is the client API for StatsService service.
@@ -35,6 +36,9 @@ type StatsServiceClient interface {
 	GetStats(ctx context.Context, in *GetStatsRequest, opts ...grpc.CallOption) (*GetStatsResponse, error)
 	// GetKeyStats answers every key's figures, page by page.
 	GetKeyStats(ctx context.Context, in *GetKeyStatsRequest, opts ...grpc.CallOption) (*GetKeyStatsResponse, error)
+	// GetPublicStats answers what an operator may want to show to everybody: nothing about keys, tokens or nodes. With
+	// --public-stats it needs no login. It is made at most every 15 seconds.
+	GetPublicStats(ctx context.Context, in *GetPublicStatsRequest, opts ...grpc.CallOption) (*GetPublicStatsResponse, error)
 }
 
 type statsServiceClient struct {
@@ -65,6 +69,16 @@ func (c *statsServiceClient) GetKeyStats(ctx context.Context, in *GetKeyStatsReq
 	return out, nil
 }
 
+func (c *statsServiceClient) GetPublicStats(ctx context.Context, in *GetPublicStatsRequest, opts ...grpc.CallOption) (*GetPublicStatsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetPublicStatsResponse)
+	err := c.cc.Invoke(ctx, StatsService_GetPublicStats_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // StatsServiceServer is the server API for StatsService service.
 // All implementations must embed UnimplementedStatsServiceServer
 // for forward compatibility.
@@ -75,6 +89,9 @@ type StatsServiceServer interface {
 	GetStats(context.Context, *GetStatsRequest) (*GetStatsResponse, error)
 	// GetKeyStats answers every key's figures, page by page.
 	GetKeyStats(context.Context, *GetKeyStatsRequest) (*GetKeyStatsResponse, error)
+	// GetPublicStats answers what an operator may want to show to everybody: nothing about keys, tokens or nodes. With
+	// --public-stats it needs no login. It is made at most every 15 seconds.
+	GetPublicStats(context.Context, *GetPublicStatsRequest) (*GetPublicStatsResponse, error)
 	mustEmbedUnimplementedStatsServiceServer()
 }
 
@@ -90,6 +107,9 @@ func (UnimplementedStatsServiceServer) GetStats(context.Context, *GetStatsReques
 }
 func (UnimplementedStatsServiceServer) GetKeyStats(context.Context, *GetKeyStatsRequest) (*GetKeyStatsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetKeyStats not implemented")
+}
+func (UnimplementedStatsServiceServer) GetPublicStats(context.Context, *GetPublicStatsRequest) (*GetPublicStatsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetPublicStats not implemented")
 }
 func (UnimplementedStatsServiceServer) mustEmbedUnimplementedStatsServiceServer() {}
 func (UnimplementedStatsServiceServer) testEmbeddedByValue()                      {}
@@ -148,6 +168,24 @@ func _StatsService_GetKeyStats_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _StatsService_GetPublicStats_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetPublicStatsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(StatsServiceServer).GetPublicStats(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: StatsService_GetPublicStats_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(StatsServiceServer).GetPublicStats(ctx, req.(*GetPublicStatsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // StatsService_ServiceDesc is the grpc.ServiceDesc for StatsService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -162,6 +200,10 @@ var StatsService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetKeyStats",
 			Handler:    _StatsService_GetKeyStats_Handler,
+		},
+		{
+			MethodName: "GetPublicStats",
+			Handler:    _StatsService_GetPublicStats_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

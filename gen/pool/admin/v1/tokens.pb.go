@@ -364,7 +364,10 @@ type CreateTokenRequest struct {
 	// Provider it may use; empty: all.
 	Provider string `protobuf:"bytes,3,opt,name=provider,proto3" json:"provider,omitempty"`
 	// Globs of the models it may use; empty: all.
-	Models        []string `protobuf:"bytes,4,rep,name=models,proto3" json:"models,omitempty"`
+	Models []string `protobuf:"bytes,4,rep,name=models,proto3" json:"models,omitempty"`
+	// A token that clients have already, to be carried over: `sk-` and at least 22 random characters. The same again is no
+	// second token: it is answered as it is, with created false. Absent: one is made.
+	Token         string `protobuf:"bytes,5,opt,name=token,proto3" json:"token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -427,13 +430,22 @@ func (x *CreateTokenRequest) GetModels() []string {
 	return nil
 }
 
+func (x *CreateTokenRequest) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
 // CreateTokenResponse shows the secret once.
 type CreateTokenResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The secret. It cannot be shown again.
+	// The secret. It cannot be shown again. Empty if it was carried over: whoever sent it has it.
 	Token string `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
 	// The token.
-	ClientToken   *ClientToken `protobuf:"bytes,2,opt,name=client_token,json=clientToken,proto3" json:"client_token,omitempty"`
+	ClientToken *ClientToken `protobuf:"bytes,2,opt,name=client_token,json=clientToken,proto3" json:"client_token,omitempty"`
+	// False when it was there already.
+	Created       bool `protobuf:"varint,3,opt,name=created,proto3" json:"created,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -480,6 +492,13 @@ func (x *CreateTokenResponse) GetClientToken() *ClientToken {
 		return x.ClientToken
 	}
 	return nil
+}
+
+func (x *CreateTokenResponse) GetCreated() bool {
+	if x != nil {
+		return x.Created
+	}
+	return false
 }
 
 // DeleteTokenRequest names a token by one of both.
@@ -616,16 +635,18 @@ const file_pool_admin_v1_tokens_proto_rawDesc = "" +
 	"\x12ListTokensResponse\x12?\n" +
 	"\rclient_tokens\x18\x01 \x03(\v2\x1a.pool.admin.v1.ClientTokenR\fclientTokens\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x14\n" +
-	"\x05total\x18\x03 \x01(\x05R\x05total\"\xb7\x01\n" +
+	"\x05total\x18\x03 \x01(\x05R\x05total\"\xd2\x01\n" +
 	"\x12CreateTokenRequest\x12\"\n" +
 	"\x04name\x18\x01 \x01(\tB\x0e\xe2A\x01\x02\xbaH\ar\x05\x10\x01\x18\xc8\x01R\x04name\x126\n" +
 	"\n" +
 	"expires_in\x18\x02 \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\xc0\x03\x7f\xe7A)\x00\x00\x00\x00\x00\x00\x00\x00R\texpiresIn\x12\x1a\n" +
 	"\bprovider\x18\x03 \x01(\tR\bprovider\x12)\n" +
-	"\x06models\x18\x04 \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10d\"\ar\x05\x10\x01\x18\xc8\x01R\x06models\"o\n" +
+	"\x06models\x18\x04 \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10d\"\ar\x05\x10\x01\x18\xc8\x01R\x06models\x12\x19\n" +
+	"\x05token\x18\x05 \x01(\tB\x03\x80\x01\x01R\x05token\"\x89\x01\n" +
 	"\x13CreateTokenResponse\x12\x19\n" +
 	"\x05token\x18\x01 \x01(\tB\x03\x80\x01\x01R\x05token\x12=\n" +
-	"\fclient_token\x18\x02 \x01(\v2\x1a.pool.admin.v1.ClientTokenR\vclientToken\"?\n" +
+	"\fclient_token\x18\x02 \x01(\v2\x1a.pool.admin.v1.ClientTokenR\vclientToken\x12\x18\n" +
+	"\acreated\x18\x03 \x01(\bR\acreated\"?\n" +
 	"\x12DeleteTokenRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x19\n" +
 	"\x05token\x18\x02 \x01(\tB\x03\x80\x01\x01R\x05token\"Q\n" +

@@ -34,7 +34,7 @@ const (
 type TokenServiceClient interface {
 	// ListTokens lists tokens in the order they were made.
 	ListTokens(ctx context.Context, in *ListTokensRequest, opts ...grpc.CallOption) (*ListTokensResponse, error)
-	// CreateToken makes a token and shows its secret for the only time.
+	// CreateToken makes a token and shows its secret for the only time, or carries over one that clients have already.
 	CreateToken(ctx context.Context, in *CreateTokenRequest, opts ...grpc.CallOption) (*CreateTokenResponse, error)
 	// DeleteToken revokes a token: once answered, connected nodes refuse it.
 	DeleteToken(ctx context.Context, in *DeleteTokenRequest, opts ...grpc.CallOption) (*DeleteTokenResponse, error)
@@ -86,7 +86,7 @@ func (c *tokenServiceClient) DeleteToken(ctx context.Context, in *DeleteTokenReq
 type TokenServiceServer interface {
 	// ListTokens lists tokens in the order they were made.
 	ListTokens(context.Context, *ListTokensRequest) (*ListTokensResponse, error)
-	// CreateToken makes a token and shows its secret for the only time.
+	// CreateToken makes a token and shows its secret for the only time, or carries over one that clients have already.
 	CreateToken(context.Context, *CreateTokenRequest) (*CreateTokenResponse, error)
 	// DeleteToken revokes a token: once answered, connected nodes refuse it.
 	DeleteToken(context.Context, *DeleteTokenRequest) (*DeleteTokenResponse, error)

@@ -86,7 +86,7 @@ func (x KeyHealth_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use KeyHealth_State.Descriptor instead.
 func (KeyHealth_State) EnumDescriptor() ([]byte, []int) {
-	return file_pool_lease_v1_lease_proto_rawDescGZIP(), []int{18, 0}
+	return file_pool_lease_v1_lease_proto_rawDescGZIP(), []int{21, 0}
 }
 
 // JoinRequest is a node's first contact. The proof, HMAC-SHA256(join token, "node" ‖ TLS exporter), is made from the channel
@@ -470,6 +470,7 @@ type SessionResponse struct {
 	//	*SessionResponse_Delta
 	//	*SessionResponse_Health
 	//	*SessionResponse_Drain
+	//	*SessionResponse_Command
 	Message       isSessionResponse_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -557,6 +558,15 @@ func (x *SessionResponse) GetDrain() *Drain {
 	return nil
 }
 
+func (x *SessionResponse) GetCommand() *NodeCommand {
+	if x != nil {
+		if x, ok := x.Message.(*SessionResponse_Command); ok {
+			return x.Command
+		}
+	}
+	return nil
+}
+
 type isSessionResponse_Message interface {
 	isSessionResponse_Message()
 }
@@ -586,6 +596,11 @@ type SessionResponse_Drain struct {
 	Drain *Drain `protobuf:"bytes,6,opt,name=drain,proto3,oneof"`
 }
 
+type SessionResponse_Command struct {
+	// Something to be done, once.
+	Command *NodeCommand `protobuf:"bytes,7,opt,name=command,proto3,oneof"`
+}
+
 func (*SessionResponse_Welcome) isSessionResponse_Message() {}
 
 func (*SessionResponse_Renewal) isSessionResponse_Message() {}
@@ -595,6 +610,8 @@ func (*SessionResponse_Delta) isSessionResponse_Message() {}
 func (*SessionResponse_Health) isSessionResponse_Message() {}
 
 func (*SessionResponse_Drain) isSessionResponse_Message() {}
+
+func (*SessionResponse_Command) isSessionResponse_Message() {}
 
 // Hello opens a session.
 type Hello struct {
@@ -874,8 +891,10 @@ type NodeStatus struct {
 	RequestsPerSecond float64 `protobuf:"fixed64,3,opt,name=requests_per_second,json=requestsPerSecond,proto3" json:"requests_per_second,omitempty"`
 	// Outcome batches sealed but not yet acknowledged.
 	UnacknowledgedBatches uint32 `protobuf:"varint,4,opt,name=unacknowledged_batches,json=unacknowledgedBatches,proto3" json:"unacknowledged_batches,omitempty"`
-	unknownFields         protoimpl.UnknownFields
-	sizeCache             protoimpl.SizeCache
+	// What it keeps of upstreams' answers, by provider.
+	Caches        []*CacheStatus `protobuf:"bytes,5,rep,name=caches,proto3" json:"caches,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *NodeStatus) Reset() {
@@ -936,6 +955,95 @@ func (x *NodeStatus) GetUnacknowledgedBatches() uint32 {
 	return 0
 }
 
+func (x *NodeStatus) GetCaches() []*CacheStatus {
+	if x != nil {
+		return x.Caches
+	}
+	return nil
+}
+
+// CacheStatus is what a node keeps of one provider's answers; hits and misses count since the node started.
+type CacheStatus struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The provider.
+	ProviderId string `protobuf:"bytes,1,opt,name=provider_id,json=providerId,proto3" json:"provider_id,omitempty"`
+	// Lists of models, 0 or 1.
+	ModelLists uint32 `protobuf:"varint,2,opt,name=model_lists,json=modelLists,proto3" json:"model_lists,omitempty"`
+	// Their size.
+	ModelListBytes uint64 `protobuf:"varint,3,opt,name=model_list_bytes,json=modelListBytes,proto3" json:"model_list_bytes,omitempty"`
+	// Requests answered from them.
+	ModelListHits uint64 `protobuf:"varint,4,opt,name=model_list_hits,json=modelListHits,proto3" json:"model_list_hits,omitempty"`
+	// Requests for which the upstream was asked.
+	ModelListMisses uint64 `protobuf:"varint,5,opt,name=model_list_misses,json=modelListMisses,proto3" json:"model_list_misses,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *CacheStatus) Reset() {
+	*x = CacheStatus{}
+	mi := &file_pool_lease_v1_lease_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CacheStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CacheStatus) ProtoMessage() {}
+
+func (x *CacheStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_pool_lease_v1_lease_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CacheStatus.ProtoReflect.Descriptor instead.
+func (*CacheStatus) Descriptor() ([]byte, []int) {
+	return file_pool_lease_v1_lease_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *CacheStatus) GetProviderId() string {
+	if x != nil {
+		return x.ProviderId
+	}
+	return ""
+}
+
+func (x *CacheStatus) GetModelLists() uint32 {
+	if x != nil {
+		return x.ModelLists
+	}
+	return 0
+}
+
+func (x *CacheStatus) GetModelListBytes() uint64 {
+	if x != nil {
+		return x.ModelListBytes
+	}
+	return 0
+}
+
+func (x *CacheStatus) GetModelListHits() uint64 {
+	if x != nil {
+		return x.ModelListHits
+	}
+	return 0
+}
+
+func (x *CacheStatus) GetModelListMisses() uint64 {
+	if x != nil {
+		return x.ModelListMisses
+	}
+	return 0
+}
+
 // LeaseRenewal renews the lease of the heartbeat it names; the node counts from when it sent that heartbeat.
 type LeaseRenewal struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -951,7 +1059,7 @@ type LeaseRenewal struct {
 
 func (x *LeaseRenewal) Reset() {
 	*x = LeaseRenewal{}
-	mi := &file_pool_lease_v1_lease_proto_msgTypes[10]
+	mi := &file_pool_lease_v1_lease_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -963,7 +1071,7 @@ func (x *LeaseRenewal) String() string {
 func (*LeaseRenewal) ProtoMessage() {}
 
 func (x *LeaseRenewal) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_lease_v1_lease_proto_msgTypes[10]
+	mi := &file_pool_lease_v1_lease_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -976,7 +1084,7 @@ func (x *LeaseRenewal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaseRenewal.ProtoReflect.Descriptor instead.
 func (*LeaseRenewal) Descriptor() ([]byte, []int) {
-	return file_pool_lease_v1_lease_proto_rawDescGZIP(), []int{10}
+	return file_pool_lease_v1_lease_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *LeaseRenewal) GetHeartbeatSeq() uint64 {
@@ -1008,14 +1116,16 @@ type Ack struct {
 	// Last applied health update.
 	HealthSeq uint64 `protobuf:"varint,2,opt,name=health_seq,json=healthSeq,proto3" json:"health_seq,omitempty"`
 	// What could not be applied; the former copy stays in force.
-	Rejected      []*Rejection `protobuf:"bytes,3,rep,name=rejected,proto3" json:"rejected,omitempty"`
+	Rejected []*Rejection `protobuf:"bytes,3,rep,name=rejected,proto3" json:"rejected,omitempty"`
+	// Last command that was done.
+	CommandSeq    uint64 `protobuf:"varint,4,opt,name=command_seq,json=commandSeq,proto3" json:"command_seq,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_pool_lease_v1_lease_proto_msgTypes[11]
+	mi := &file_pool_lease_v1_lease_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1027,7 +1137,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_lease_v1_lease_proto_msgTypes[11]
+	mi := &file_pool_lease_v1_lease_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1040,7 +1150,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_pool_lease_v1_lease_proto_rawDescGZIP(), []int{11}
+	return file_pool_lease_v1_lease_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Ack) GetDeltaSeq() uint64 {
@@ -1064,6 +1174,139 @@ func (x *Ack) GetRejected() []*Rejection {
 	return nil
 }
 
+func (x *Ack) GetCommandSeq() uint64 {
+	if x != nil {
+		return x.CommandSeq
+	}
+	return 0
+}
+
+// NodeCommand is something that an operator wants done. It is done again without harm: a session that broke off before the
+// confirmation makes the next one repeat it.
+type NodeCommand struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Rises by one within a session.
+	CommandSeq uint64 `protobuf:"varint,1,opt,name=command_seq,json=commandSeq,proto3" json:"command_seq,omitempty"`
+	// What is to be done; a node that does not know it confirms it all the same.
+	//
+	// Types that are valid to be assigned to Command:
+	//
+	//	*NodeCommand_ClearCache
+	Command       isNodeCommand_Command `protobuf_oneof:"command"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NodeCommand) Reset() {
+	*x = NodeCommand{}
+	mi := &file_pool_lease_v1_lease_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NodeCommand) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NodeCommand) ProtoMessage() {}
+
+func (x *NodeCommand) ProtoReflect() protoreflect.Message {
+	mi := &file_pool_lease_v1_lease_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NodeCommand.ProtoReflect.Descriptor instead.
+func (*NodeCommand) Descriptor() ([]byte, []int) {
+	return file_pool_lease_v1_lease_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *NodeCommand) GetCommandSeq() uint64 {
+	if x != nil {
+		return x.CommandSeq
+	}
+	return 0
+}
+
+func (x *NodeCommand) GetCommand() isNodeCommand_Command {
+	if x != nil {
+		return x.Command
+	}
+	return nil
+}
+
+func (x *NodeCommand) GetClearCache() *ClearCache {
+	if x != nil {
+		if x, ok := x.Command.(*NodeCommand_ClearCache); ok {
+			return x.ClearCache
+		}
+	}
+	return nil
+}
+
+type isNodeCommand_Command interface {
+	isNodeCommand_Command()
+}
+
+type NodeCommand_ClearCache struct {
+	// Forget answers of upstreams.
+	ClearCache *ClearCache `protobuf:"bytes,2,opt,name=clear_cache,json=clearCache,proto3,oneof"`
+}
+
+func (*NodeCommand_ClearCache) isNodeCommand_Command() {}
+
+// ClearCache has a node forget what it keeps of upstreams' answers; what is being fetched meanwhile is not kept either.
+type ClearCache struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of these providers; empty: of all.
+	ProviderIds   []string `protobuf:"bytes,1,rep,name=provider_ids,json=providerIds,proto3" json:"provider_ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClearCache) Reset() {
+	*x = ClearCache{}
+	mi := &file_pool_lease_v1_lease_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClearCache) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClearCache) ProtoMessage() {}
+
+func (x *ClearCache) ProtoReflect() protoreflect.Message {
+	mi := &file_pool_lease_v1_lease_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClearCache.ProtoReflect.Descriptor instead.
+func (*ClearCache) Descriptor() ([]byte, []int) {
+	return file_pool_lease_v1_lease_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ClearCache) GetProviderIds() []string {
+	if x != nil {
+		return x.ProviderIds
+	}
+	return nil
+}
+
 // Rejection names one resource the node could not use.
 type Rejection struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1083,7 +1326,7 @@ type Rejection struct {
 
 func (x *Rejection) Reset() {
 	*x = Rejection{}
-	mi := &file_pool_lease_v1_lease_proto_msgTypes[12]
+	mi := &file_pool_lease_v1_lease_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1095,7 +1338,7 @@ func (x *Rejection) String() string {
 func (*Rejection) ProtoMessage() {}
 
 func (x *Rejection) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_lease_v1_lease_proto_msgTypes[12]
+	mi := &file_pool_lease_v1_lease_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1108,7 +1351,7 @@ func (x *Rejection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rejection.ProtoReflect.Descriptor instead.
 func (*Rejection) Descriptor() ([]byte, []int) {
-	return file_pool_lease_v1_lease_proto_rawDescGZIP(), []int{12}
+	return file_pool_lease_v1_lease_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Rejection) GetKind() Kind {
@@ -1157,7 +1400,7 @@ type Leave struct {
 
 func (x *Leave) Reset() {
 	*x = Leave{}
-	mi := &file_pool_lease_v1_lease_proto_msgTypes[13]
+	mi := &file_pool_lease_v1_lease_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1169,7 +1412,7 @@ func (x *Leave) String() string {
 func (*Leave) ProtoMessage() {}
 
 func (x *Leave) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_lease_v1_lease_proto_msgTypes[13]
+	mi := &file_pool_lease_v1_lease_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1182,7 +1425,7 @@ func (x *Leave) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Leave.ProtoReflect.Descriptor instead.
 func (*Leave) Descriptor() ([]byte, []int) {
-	return file_pool_lease_v1_lease_proto_rawDescGZIP(), []int{13}
+	return file_pool_lease_v1_lease_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Leave) GetReason() string {
@@ -1205,7 +1448,7 @@ type Drain struct {
 
 func (x *Drain) Reset() {
 	*x = Drain{}
-	mi := &file_pool_lease_v1_lease_proto_msgTypes[14]
+	mi := &file_pool_lease_v1_lease_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1217,7 +1460,7 @@ func (x *Drain) String() string {
 func (*Drain) ProtoMessage() {}
 
 func (x *Drain) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_lease_v1_lease_proto_msgTypes[14]
+	mi := &file_pool_lease_v1_lease_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1230,7 +1473,7 @@ func (x *Drain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drain.ProtoReflect.Descriptor instead.
 func (*Drain) Descriptor() ([]byte, []int) {
-	return file_pool_lease_v1_lease_proto_rawDescGZIP(), []int{14}
+	return file_pool_lease_v1_lease_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Drain) GetReconnectWithin() *durationpb.Duration {
@@ -1258,7 +1501,7 @@ type KeySignals struct {
 
 func (x *KeySignals) Reset() {
 	*x = KeySignals{}
-	mi := &file_pool_lease_v1_lease_proto_msgTypes[15]
+	mi := &file_pool_lease_v1_lease_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1270,7 +1513,7 @@ func (x *KeySignals) String() string {
 func (*KeySignals) ProtoMessage() {}
 
 func (x *KeySignals) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_lease_v1_lease_proto_msgTypes[15]
+	mi := &file_pool_lease_v1_lease_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1283,7 +1526,7 @@ func (x *KeySignals) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeySignals.ProtoReflect.Descriptor instead.
 func (*KeySignals) Descriptor() ([]byte, []int) {
-	return file_pool_lease_v1_lease_proto_rawDescGZIP(), []int{15}
+	return file_pool_lease_v1_lease_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *KeySignals) GetSignals() []*KeySignal {
@@ -1316,7 +1559,7 @@ type KeySignal struct {
 
 func (x *KeySignal) Reset() {
 	*x = KeySignal{}
-	mi := &file_pool_lease_v1_lease_proto_msgTypes[16]
+	mi := &file_pool_lease_v1_lease_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1328,7 +1571,7 @@ func (x *KeySignal) String() string {
 func (*KeySignal) ProtoMessage() {}
 
 func (x *KeySignal) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_lease_v1_lease_proto_msgTypes[16]
+	mi := &file_pool_lease_v1_lease_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1341,7 +1584,7 @@ func (x *KeySignal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeySignal.ProtoReflect.Descriptor instead.
 func (*KeySignal) Descriptor() ([]byte, []int) {
-	return file_pool_lease_v1_lease_proto_rawDescGZIP(), []int{16}
+	return file_pool_lease_v1_lease_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *KeySignal) GetKeyId() uint64 {
@@ -1408,7 +1651,7 @@ type HealthUpdate struct {
 
 func (x *HealthUpdate) Reset() {
 	*x = HealthUpdate{}
-	mi := &file_pool_lease_v1_lease_proto_msgTypes[17]
+	mi := &file_pool_lease_v1_lease_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1420,7 +1663,7 @@ func (x *HealthUpdate) String() string {
 func (*HealthUpdate) ProtoMessage() {}
 
 func (x *HealthUpdate) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_lease_v1_lease_proto_msgTypes[17]
+	mi := &file_pool_lease_v1_lease_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1433,7 +1676,7 @@ func (x *HealthUpdate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthUpdate.ProtoReflect.Descriptor instead.
 func (*HealthUpdate) Descriptor() ([]byte, []int) {
-	return file_pool_lease_v1_lease_proto_rawDescGZIP(), []int{17}
+	return file_pool_lease_v1_lease_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *HealthUpdate) GetTerm() uint64 {
@@ -1484,7 +1727,7 @@ type KeyHealth struct {
 
 func (x *KeyHealth) Reset() {
 	*x = KeyHealth{}
-	mi := &file_pool_lease_v1_lease_proto_msgTypes[18]
+	mi := &file_pool_lease_v1_lease_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1496,7 +1739,7 @@ func (x *KeyHealth) String() string {
 func (*KeyHealth) ProtoMessage() {}
 
 func (x *KeyHealth) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_lease_v1_lease_proto_msgTypes[18]
+	mi := &file_pool_lease_v1_lease_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1509,7 +1752,7 @@ func (x *KeyHealth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyHealth.ProtoReflect.Descriptor instead.
 func (*KeyHealth) Descriptor() ([]byte, []int) {
-	return file_pool_lease_v1_lease_proto_rawDescGZIP(), []int{18}
+	return file_pool_lease_v1_lease_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *KeyHealth) GetKeyId() uint64 {
@@ -1589,7 +1832,7 @@ type ResourceDelta struct {
 
 func (x *ResourceDelta) Reset() {
 	*x = ResourceDelta{}
-	mi := &file_pool_lease_v1_lease_proto_msgTypes[19]
+	mi := &file_pool_lease_v1_lease_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1601,7 +1844,7 @@ func (x *ResourceDelta) String() string {
 func (*ResourceDelta) ProtoMessage() {}
 
 func (x *ResourceDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_lease_v1_lease_proto_msgTypes[19]
+	mi := &file_pool_lease_v1_lease_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1614,7 +1857,7 @@ func (x *ResourceDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceDelta.ProtoReflect.Descriptor instead.
 func (*ResourceDelta) Descriptor() ([]byte, []int) {
-	return file_pool_lease_v1_lease_proto_rawDescGZIP(), []int{19}
+	return file_pool_lease_v1_lease_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ResourceDelta) GetDeltaSeq() uint64 {
@@ -1674,7 +1917,7 @@ type Removed struct {
 
 func (x *Removed) Reset() {
 	*x = Removed{}
-	mi := &file_pool_lease_v1_lease_proto_msgTypes[20]
+	mi := &file_pool_lease_v1_lease_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1686,7 +1929,7 @@ func (x *Removed) String() string {
 func (*Removed) ProtoMessage() {}
 
 func (x *Removed) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_lease_v1_lease_proto_msgTypes[20]
+	mi := &file_pool_lease_v1_lease_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1699,7 +1942,7 @@ func (x *Removed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Removed.ProtoReflect.Descriptor instead.
 func (*Removed) Descriptor() ([]byte, []int) {
-	return file_pool_lease_v1_lease_proto_rawDescGZIP(), []int{20}
+	return file_pool_lease_v1_lease_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Removed) GetKind() Kind {
@@ -1747,13 +1990,14 @@ const file_pool_lease_v1_lease_proto_rawDesc = "" +
 	"\x03ack\x18\x03 \x01(\v2\x12.pool.lease.v1.AckH\x00R\x03ack\x125\n" +
 	"\asignals\x18\x05 \x01(\v2\x19.pool.lease.v1.KeySignalsH\x00R\asignals\x12,\n" +
 	"\x05leave\x18\a \x01(\v2\x14.pool.lease.v1.LeaveH\x00R\x05leaveB\t\n" +
-	"\amessage\"\xa4\x02\n" +
+	"\amessage\"\xdc\x02\n" +
 	"\x0fSessionResponse\x122\n" +
 	"\awelcome\x18\x01 \x01(\v2\x16.pool.lease.v1.WelcomeH\x00R\awelcome\x127\n" +
 	"\arenewal\x18\x02 \x01(\v2\x1b.pool.lease.v1.LeaseRenewalH\x00R\arenewal\x124\n" +
 	"\x05delta\x18\x03 \x01(\v2\x1c.pool.lease.v1.ResourceDeltaH\x00R\x05delta\x125\n" +
 	"\x06health\x18\x04 \x01(\v2\x1b.pool.lease.v1.HealthUpdateH\x00R\x06health\x12,\n" +
-	"\x05drain\x18\x06 \x01(\v2\x14.pool.lease.v1.DrainH\x00R\x05drainB\t\n" +
+	"\x05drain\x18\x06 \x01(\v2\x14.pool.lease.v1.DrainH\x00R\x05drain\x126\n" +
+	"\acommand\x18\a \x01(\v2\x1a.pool.lease.v1.NodeCommandH\x00R\acommandB\t\n" +
 	"\amessage\"\xac\x01\n" +
 	"\x05Hello\x12\x1f\n" +
 	"\vinstance_id\x18\x01 \x01(\fR\n" +
@@ -1778,22 +2022,42 @@ const file_pool_lease_v1_lease_proto_rawDesc = "" +
 	" \x01(\rR\routcomeWindow\"c\n" +
 	"\tHeartbeat\x12#\n" +
 	"\rheartbeat_seq\x18\x01 \x01(\x04R\fheartbeatSeq\x121\n" +
-	"\x06status\x18\x02 \x01(\v2\x19.pool.lease.v1.NodeStatusR\x06status\"\xad\x01\n" +
+	"\x06status\x18\x02 \x01(\v2\x19.pool.lease.v1.NodeStatusR\x06status\"\xe1\x01\n" +
 	"\n" +
 	"NodeStatus\x12\x1b\n" +
 	"\tin_flight\x18\x01 \x01(\rR\binFlight\x12\x1b\n" +
 	"\tkeys_held\x18\x02 \x01(\rR\bkeysHeld\x12.\n" +
 	"\x13requests_per_second\x18\x03 \x01(\x01R\x11requestsPerSecond\x125\n" +
-	"\x16unacknowledged_batches\x18\x04 \x01(\rR\x15unacknowledgedBatches\"\x7f\n" +
+	"\x16unacknowledged_batches\x18\x04 \x01(\rR\x15unacknowledgedBatches\x122\n" +
+	"\x06caches\x18\x05 \x03(\v2\x1a.pool.lease.v1.CacheStatusR\x06caches\"\xcd\x01\n" +
+	"\vCacheStatus\x12\x1f\n" +
+	"\vprovider_id\x18\x01 \x01(\tR\n" +
+	"providerId\x12\x1f\n" +
+	"\vmodel_lists\x18\x02 \x01(\rR\n" +
+	"modelLists\x12(\n" +
+	"\x10model_list_bytes\x18\x03 \x01(\x04R\x0emodelListBytes\x12&\n" +
+	"\x0fmodel_list_hits\x18\x04 \x01(\x04R\rmodelListHits\x12*\n" +
+	"\x11model_list_misses\x18\x05 \x01(\x04R\x0fmodelListMisses\"\x7f\n" +
 	"\fLeaseRenewal\x12#\n" +
 	"\rheartbeat_seq\x18\x01 \x01(\x04R\fheartbeatSeq\x12\x12\n" +
 	"\x04term\x18\x02 \x01(\x04R\x04term\x126\n" +
-	"\tlease_ttl\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\bleaseTtl\"w\n" +
+	"\tlease_ttl\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\bleaseTtl\"\x98\x01\n" +
 	"\x03Ack\x12\x1b\n" +
 	"\tdelta_seq\x18\x01 \x01(\x04R\bdeltaSeq\x12\x1d\n" +
 	"\n" +
 	"health_seq\x18\x02 \x01(\x04R\thealthSeq\x124\n" +
-	"\brejected\x18\x03 \x03(\v2\x18.pool.lease.v1.RejectionR\brejected\"\x99\x01\n" +
+	"\brejected\x18\x03 \x03(\v2\x18.pool.lease.v1.RejectionR\brejected\x12\x1f\n" +
+	"\vcommand_seq\x18\x04 \x01(\x04R\n" +
+	"commandSeq\"w\n" +
+	"\vNodeCommand\x12\x1f\n" +
+	"\vcommand_seq\x18\x01 \x01(\x04R\n" +
+	"commandSeq\x12<\n" +
+	"\vclear_cache\x18\x02 \x01(\v2\x19.pool.lease.v1.ClearCacheH\x00R\n" +
+	"clearCacheB\t\n" +
+	"\acommand\"/\n" +
+	"\n" +
+	"ClearCache\x12!\n" +
+	"\fprovider_ids\x18\x01 \x03(\tR\vproviderIds\"\x99\x01\n" +
 	"\tRejection\x12'\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x13.pool.lease.v1.KindR\x04kind\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\x06R\x02id\x12\x1f\n" +
@@ -1876,7 +2140,7 @@ func file_pool_lease_v1_lease_proto_rawDescGZIP() []byte {
 }
 
 var file_pool_lease_v1_lease_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_pool_lease_v1_lease_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_pool_lease_v1_lease_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_pool_lease_v1_lease_proto_goTypes = []any{
 	(KeyHealth_State)(0),             // 0: pool.lease.v1.KeyHealth.State
 	(*JoinRequest)(nil),              // 1: pool.lease.v1.JoinRequest
@@ -1889,74 +2153,80 @@ var file_pool_lease_v1_lease_proto_goTypes = []any{
 	(*Welcome)(nil),                  // 8: pool.lease.v1.Welcome
 	(*Heartbeat)(nil),                // 9: pool.lease.v1.Heartbeat
 	(*NodeStatus)(nil),               // 10: pool.lease.v1.NodeStatus
-	(*LeaseRenewal)(nil),             // 11: pool.lease.v1.LeaseRenewal
-	(*Ack)(nil),                      // 12: pool.lease.v1.Ack
-	(*Rejection)(nil),                // 13: pool.lease.v1.Rejection
-	(*Leave)(nil),                    // 14: pool.lease.v1.Leave
-	(*Drain)(nil),                    // 15: pool.lease.v1.Drain
-	(*KeySignals)(nil),               // 16: pool.lease.v1.KeySignals
-	(*KeySignal)(nil),                // 17: pool.lease.v1.KeySignal
-	(*HealthUpdate)(nil),             // 18: pool.lease.v1.HealthUpdate
-	(*KeyHealth)(nil),                // 19: pool.lease.v1.KeyHealth
-	(*ResourceDelta)(nil),            // 20: pool.lease.v1.ResourceDelta
-	(*Removed)(nil),                  // 21: pool.lease.v1.Removed
-	(*durationpb.Duration)(nil),      // 22: google.protobuf.Duration
-	(Kind)(0),                        // 23: pool.lease.v1.Kind
-	(Reason)(0),                      // 24: pool.lease.v1.Reason
-	(*UpstreamKey)(nil),              // 25: pool.lease.v1.UpstreamKey
-	(*ClientToken)(nil),              // 26: pool.lease.v1.ClientToken
-	(*Provider)(nil),                 // 27: pool.lease.v1.Provider
-	(*ReportOutcomesRequest)(nil),    // 28: pool.lease.v1.ReportOutcomesRequest
-	(*ReportOutcomesResponse)(nil),   // 29: pool.lease.v1.ReportOutcomesResponse
+	(*CacheStatus)(nil),              // 11: pool.lease.v1.CacheStatus
+	(*LeaseRenewal)(nil),             // 12: pool.lease.v1.LeaseRenewal
+	(*Ack)(nil),                      // 13: pool.lease.v1.Ack
+	(*NodeCommand)(nil),              // 14: pool.lease.v1.NodeCommand
+	(*ClearCache)(nil),               // 15: pool.lease.v1.ClearCache
+	(*Rejection)(nil),                // 16: pool.lease.v1.Rejection
+	(*Leave)(nil),                    // 17: pool.lease.v1.Leave
+	(*Drain)(nil),                    // 18: pool.lease.v1.Drain
+	(*KeySignals)(nil),               // 19: pool.lease.v1.KeySignals
+	(*KeySignal)(nil),                // 20: pool.lease.v1.KeySignal
+	(*HealthUpdate)(nil),             // 21: pool.lease.v1.HealthUpdate
+	(*KeyHealth)(nil),                // 22: pool.lease.v1.KeyHealth
+	(*ResourceDelta)(nil),            // 23: pool.lease.v1.ResourceDelta
+	(*Removed)(nil),                  // 24: pool.lease.v1.Removed
+	(*durationpb.Duration)(nil),      // 25: google.protobuf.Duration
+	(Kind)(0),                        // 26: pool.lease.v1.Kind
+	(Reason)(0),                      // 27: pool.lease.v1.Reason
+	(*UpstreamKey)(nil),              // 28: pool.lease.v1.UpstreamKey
+	(*ClientToken)(nil),              // 29: pool.lease.v1.ClientToken
+	(*Provider)(nil),                 // 30: pool.lease.v1.Provider
+	(*ReportOutcomesRequest)(nil),    // 31: pool.lease.v1.ReportOutcomesRequest
+	(*ReportOutcomesResponse)(nil),   // 32: pool.lease.v1.ReportOutcomesResponse
 }
 var file_pool_lease_v1_lease_proto_depIdxs = []int32{
 	7,  // 0: pool.lease.v1.SessionRequest.hello:type_name -> pool.lease.v1.Hello
 	9,  // 1: pool.lease.v1.SessionRequest.heartbeat:type_name -> pool.lease.v1.Heartbeat
-	12, // 2: pool.lease.v1.SessionRequest.ack:type_name -> pool.lease.v1.Ack
-	16, // 3: pool.lease.v1.SessionRequest.signals:type_name -> pool.lease.v1.KeySignals
-	14, // 4: pool.lease.v1.SessionRequest.leave:type_name -> pool.lease.v1.Leave
+	13, // 2: pool.lease.v1.SessionRequest.ack:type_name -> pool.lease.v1.Ack
+	19, // 3: pool.lease.v1.SessionRequest.signals:type_name -> pool.lease.v1.KeySignals
+	17, // 4: pool.lease.v1.SessionRequest.leave:type_name -> pool.lease.v1.Leave
 	8,  // 5: pool.lease.v1.SessionResponse.welcome:type_name -> pool.lease.v1.Welcome
-	11, // 6: pool.lease.v1.SessionResponse.renewal:type_name -> pool.lease.v1.LeaseRenewal
-	20, // 7: pool.lease.v1.SessionResponse.delta:type_name -> pool.lease.v1.ResourceDelta
-	18, // 8: pool.lease.v1.SessionResponse.health:type_name -> pool.lease.v1.HealthUpdate
-	15, // 9: pool.lease.v1.SessionResponse.drain:type_name -> pool.lease.v1.Drain
-	19, // 10: pool.lease.v1.Hello.open_keys:type_name -> pool.lease.v1.KeyHealth
-	22, // 11: pool.lease.v1.Welcome.lease_ttl:type_name -> google.protobuf.Duration
-	22, // 12: pool.lease.v1.Welcome.grace:type_name -> google.protobuf.Duration
-	22, // 13: pool.lease.v1.Welcome.heartbeat_interval:type_name -> google.protobuf.Duration
-	22, // 14: pool.lease.v1.Welcome.report_interval:type_name -> google.protobuf.Duration
-	22, // 15: pool.lease.v1.Welcome.reconnect_spread:type_name -> google.protobuf.Duration
-	10, // 16: pool.lease.v1.Heartbeat.status:type_name -> pool.lease.v1.NodeStatus
-	22, // 17: pool.lease.v1.LeaseRenewal.lease_ttl:type_name -> google.protobuf.Duration
-	13, // 18: pool.lease.v1.Ack.rejected:type_name -> pool.lease.v1.Rejection
-	23, // 19: pool.lease.v1.Rejection.kind:type_name -> pool.lease.v1.Kind
-	22, // 20: pool.lease.v1.Drain.reconnect_within:type_name -> google.protobuf.Duration
-	17, // 21: pool.lease.v1.KeySignals.signals:type_name -> pool.lease.v1.KeySignal
-	24, // 22: pool.lease.v1.KeySignal.reason:type_name -> pool.lease.v1.Reason
-	22, // 23: pool.lease.v1.KeySignal.retry_after:type_name -> google.protobuf.Duration
-	19, // 24: pool.lease.v1.HealthUpdate.keys:type_name -> pool.lease.v1.KeyHealth
-	0,  // 25: pool.lease.v1.KeyHealth.state:type_name -> pool.lease.v1.KeyHealth.State
-	24, // 26: pool.lease.v1.KeyHealth.reason:type_name -> pool.lease.v1.Reason
-	22, // 27: pool.lease.v1.KeyHealth.open_for:type_name -> google.protobuf.Duration
-	22, // 28: pool.lease.v1.KeyHealth.probe_ttl:type_name -> google.protobuf.Duration
-	25, // 29: pool.lease.v1.ResourceDelta.keys:type_name -> pool.lease.v1.UpstreamKey
-	21, // 30: pool.lease.v1.ResourceDelta.removed:type_name -> pool.lease.v1.Removed
-	26, // 31: pool.lease.v1.ResourceDelta.tokens:type_name -> pool.lease.v1.ClientToken
-	27, // 32: pool.lease.v1.ResourceDelta.providers:type_name -> pool.lease.v1.Provider
-	23, // 33: pool.lease.v1.Removed.kind:type_name -> pool.lease.v1.Kind
-	1,  // 34: pool.lease.v1.LeaseService.Join:input_type -> pool.lease.v1.JoinRequest
-	3,  // 35: pool.lease.v1.LeaseService.RenewCertificate:input_type -> pool.lease.v1.RenewCertificateRequest
-	5,  // 36: pool.lease.v1.LeaseService.Session:input_type -> pool.lease.v1.SessionRequest
-	28, // 37: pool.lease.v1.LeaseService.ReportOutcomes:input_type -> pool.lease.v1.ReportOutcomesRequest
-	2,  // 38: pool.lease.v1.LeaseService.Join:output_type -> pool.lease.v1.JoinResponse
-	4,  // 39: pool.lease.v1.LeaseService.RenewCertificate:output_type -> pool.lease.v1.RenewCertificateResponse
-	6,  // 40: pool.lease.v1.LeaseService.Session:output_type -> pool.lease.v1.SessionResponse
-	29, // 41: pool.lease.v1.LeaseService.ReportOutcomes:output_type -> pool.lease.v1.ReportOutcomesResponse
-	38, // [38:42] is the sub-list for method output_type
-	34, // [34:38] is the sub-list for method input_type
-	34, // [34:34] is the sub-list for extension type_name
-	34, // [34:34] is the sub-list for extension extendee
-	0,  // [0:34] is the sub-list for field type_name
+	12, // 6: pool.lease.v1.SessionResponse.renewal:type_name -> pool.lease.v1.LeaseRenewal
+	23, // 7: pool.lease.v1.SessionResponse.delta:type_name -> pool.lease.v1.ResourceDelta
+	21, // 8: pool.lease.v1.SessionResponse.health:type_name -> pool.lease.v1.HealthUpdate
+	18, // 9: pool.lease.v1.SessionResponse.drain:type_name -> pool.lease.v1.Drain
+	14, // 10: pool.lease.v1.SessionResponse.command:type_name -> pool.lease.v1.NodeCommand
+	22, // 11: pool.lease.v1.Hello.open_keys:type_name -> pool.lease.v1.KeyHealth
+	25, // 12: pool.lease.v1.Welcome.lease_ttl:type_name -> google.protobuf.Duration
+	25, // 13: pool.lease.v1.Welcome.grace:type_name -> google.protobuf.Duration
+	25, // 14: pool.lease.v1.Welcome.heartbeat_interval:type_name -> google.protobuf.Duration
+	25, // 15: pool.lease.v1.Welcome.report_interval:type_name -> google.protobuf.Duration
+	25, // 16: pool.lease.v1.Welcome.reconnect_spread:type_name -> google.protobuf.Duration
+	10, // 17: pool.lease.v1.Heartbeat.status:type_name -> pool.lease.v1.NodeStatus
+	11, // 18: pool.lease.v1.NodeStatus.caches:type_name -> pool.lease.v1.CacheStatus
+	25, // 19: pool.lease.v1.LeaseRenewal.lease_ttl:type_name -> google.protobuf.Duration
+	16, // 20: pool.lease.v1.Ack.rejected:type_name -> pool.lease.v1.Rejection
+	15, // 21: pool.lease.v1.NodeCommand.clear_cache:type_name -> pool.lease.v1.ClearCache
+	26, // 22: pool.lease.v1.Rejection.kind:type_name -> pool.lease.v1.Kind
+	25, // 23: pool.lease.v1.Drain.reconnect_within:type_name -> google.protobuf.Duration
+	20, // 24: pool.lease.v1.KeySignals.signals:type_name -> pool.lease.v1.KeySignal
+	27, // 25: pool.lease.v1.KeySignal.reason:type_name -> pool.lease.v1.Reason
+	25, // 26: pool.lease.v1.KeySignal.retry_after:type_name -> google.protobuf.Duration
+	22, // 27: pool.lease.v1.HealthUpdate.keys:type_name -> pool.lease.v1.KeyHealth
+	0,  // 28: pool.lease.v1.KeyHealth.state:type_name -> pool.lease.v1.KeyHealth.State
+	27, // 29: pool.lease.v1.KeyHealth.reason:type_name -> pool.lease.v1.Reason
+	25, // 30: pool.lease.v1.KeyHealth.open_for:type_name -> google.protobuf.Duration
+	25, // 31: pool.lease.v1.KeyHealth.probe_ttl:type_name -> google.protobuf.Duration
+	28, // 32: pool.lease.v1.ResourceDelta.keys:type_name -> pool.lease.v1.UpstreamKey
+	24, // 33: pool.lease.v1.ResourceDelta.removed:type_name -> pool.lease.v1.Removed
+	29, // 34: pool.lease.v1.ResourceDelta.tokens:type_name -> pool.lease.v1.ClientToken
+	30, // 35: pool.lease.v1.ResourceDelta.providers:type_name -> pool.lease.v1.Provider
+	26, // 36: pool.lease.v1.Removed.kind:type_name -> pool.lease.v1.Kind
+	1,  // 37: pool.lease.v1.LeaseService.Join:input_type -> pool.lease.v1.JoinRequest
+	3,  // 38: pool.lease.v1.LeaseService.RenewCertificate:input_type -> pool.lease.v1.RenewCertificateRequest
+	5,  // 39: pool.lease.v1.LeaseService.Session:input_type -> pool.lease.v1.SessionRequest
+	31, // 40: pool.lease.v1.LeaseService.ReportOutcomes:input_type -> pool.lease.v1.ReportOutcomesRequest
+	2,  // 41: pool.lease.v1.LeaseService.Join:output_type -> pool.lease.v1.JoinResponse
+	4,  // 42: pool.lease.v1.LeaseService.RenewCertificate:output_type -> pool.lease.v1.RenewCertificateResponse
+	6,  // 43: pool.lease.v1.LeaseService.Session:output_type -> pool.lease.v1.SessionResponse
+	32, // 44: pool.lease.v1.LeaseService.ReportOutcomes:output_type -> pool.lease.v1.ReportOutcomesResponse
+	41, // [41:45] is the sub-list for method output_type
+	37, // [37:41] is the sub-list for method input_type
+	37, // [37:37] is the sub-list for extension type_name
+	37, // [37:37] is the sub-list for extension extendee
+	0,  // [0:37] is the sub-list for field type_name
 }
 
 func init() { file_pool_lease_v1_lease_proto_init() }
@@ -1979,6 +2249,10 @@ func file_pool_lease_v1_lease_proto_init() {
 		(*SessionResponse_Delta)(nil),
 		(*SessionResponse_Health)(nil),
 		(*SessionResponse_Drain)(nil),
+		(*SessionResponse_Command)(nil),
+	}
+	file_pool_lease_v1_lease_proto_msgTypes[13].OneofWrappers = []any{
+		(*NodeCommand_ClearCache)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1986,7 +2260,7 @@ func file_pool_lease_v1_lease_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pool_lease_v1_lease_proto_rawDesc), len(file_pool_lease_v1_lease_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   21,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

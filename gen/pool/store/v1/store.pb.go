@@ -59,7 +59,11 @@ type KeyRecord struct {
 	// When the disable ends by itself; absent: with an enable only.
 	DisabledUntil *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=disabled_until,json=disabledUntil,proto3" json:"disabled_until,omitempty"`
 	// The operator's note of the last disable.
-	Note          string `protobuf:"bytes,16,opt,name=note,proto3" json:"note,omitempty"`
+	Note string `protobuf:"bytes,16,opt,name=note,proto3" json:"note,omitempty"`
+	// Family of the models it was found to serve; empty: not known.
+	Category string `protobuf:"bytes,17,opt,name=category,proto3" json:"category,omitempty"`
+	// When it was deleted; only in the bucket of deleted keys.
+	DeleteTime    *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=delete_time,json=deleteTime,proto3" json:"delete_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -204,6 +208,20 @@ func (x *KeyRecord) GetNote() string {
 		return x.Note
 	}
 	return ""
+}
+
+func (x *KeyRecord) GetCategory() string {
+	if x != nil {
+		return x.Category
+	}
+	return ""
+}
+
+func (x *KeyRecord) GetDeleteTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DeleteTime
+	}
+	return nil
 }
 
 // TokenRecord is a client token in config.db; the token itself is not kept.
@@ -1159,7 +1177,7 @@ var File_pool_store_v1_store_proto protoreflect.FileDescriptor
 
 const file_pool_store_v1_store_proto_rawDesc = "" +
 	"\n" +
-	"\x19pool/store/v1/store.proto\x12\rpool.store.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9b\x04\n" +
+	"\x19pool/store/v1/store.proto\x12\rpool.store.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf4\x04\n" +
 	"\tKeyRecord\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x06R\x02id\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x1e\n" +
@@ -1181,7 +1199,10 @@ const file_pool_store_v1_store_proto_rawDesc = "" +
 	"expireTime\x12\x1a\n" +
 	"\bdisabled\x18\x0e \x01(\bR\bdisabled\x12A\n" +
 	"\x0edisabled_until\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\rdisabledUntil\x12\x12\n" +
-	"\x04note\x18\x10 \x01(\tR\x04note\"\xa9\x02\n" +
+	"\x04note\x18\x10 \x01(\tR\x04note\x12\x1a\n" +
+	"\bcategory\x18\x11 \x01(\tR\bcategory\x12;\n" +
+	"\vdelete_time\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"deleteTime\"\xa9\x02\n" +
 	"\vTokenRecord\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x06R\x02id\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x12\n" +
@@ -1304,24 +1325,25 @@ var file_pool_store_v1_store_proto_depIdxs = []int32{
 	13, // 0: pool.store.v1.KeyRecord.create_time:type_name -> google.protobuf.Timestamp
 	13, // 1: pool.store.v1.KeyRecord.expire_time:type_name -> google.protobuf.Timestamp
 	13, // 2: pool.store.v1.KeyRecord.disabled_until:type_name -> google.protobuf.Timestamp
-	13, // 3: pool.store.v1.TokenRecord.create_time:type_name -> google.protobuf.Timestamp
-	13, // 4: pool.store.v1.TokenRecord.expire_time:type_name -> google.protobuf.Timestamp
-	12, // 5: pool.store.v1.ProviderRecord.headers:type_name -> pool.store.v1.ProviderRecord.HeadersEntry
-	13, // 6: pool.store.v1.ProviderRecord.create_time:type_name -> google.protobuf.Timestamp
-	13, // 7: pool.store.v1.NodeRecord.join_time:type_name -> google.protobuf.Timestamp
-	13, // 8: pool.store.v1.NodeRecord.leave_time:type_name -> google.protobuf.Timestamp
-	13, // 9: pool.store.v1.JoinTokenRecord.expire_time:type_name -> google.protobuf.Timestamp
-	13, // 10: pool.store.v1.AdminRecord.create_time:type_name -> google.protobuf.Timestamp
-	13, // 11: pool.store.v1.HealthRecord.until:type_name -> google.protobuf.Timestamp
-	9,  // 12: pool.store.v1.TickRecord.rows:type_name -> pool.store.v1.TickRow
-	7,  // 13: pool.store.v1.TickRow.delta:type_name -> pool.store.v1.Counters
-	7,  // 14: pool.store.v1.TotalRecord.counters:type_name -> pool.store.v1.Counters
-	13, // 15: pool.store.v1.CursorRecord.commit_time:type_name -> google.protobuf.Timestamp
-	16, // [16:16] is the sub-list for method output_type
-	16, // [16:16] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	13, // 3: pool.store.v1.KeyRecord.delete_time:type_name -> google.protobuf.Timestamp
+	13, // 4: pool.store.v1.TokenRecord.create_time:type_name -> google.protobuf.Timestamp
+	13, // 5: pool.store.v1.TokenRecord.expire_time:type_name -> google.protobuf.Timestamp
+	12, // 6: pool.store.v1.ProviderRecord.headers:type_name -> pool.store.v1.ProviderRecord.HeadersEntry
+	13, // 7: pool.store.v1.ProviderRecord.create_time:type_name -> google.protobuf.Timestamp
+	13, // 8: pool.store.v1.NodeRecord.join_time:type_name -> google.protobuf.Timestamp
+	13, // 9: pool.store.v1.NodeRecord.leave_time:type_name -> google.protobuf.Timestamp
+	13, // 10: pool.store.v1.JoinTokenRecord.expire_time:type_name -> google.protobuf.Timestamp
+	13, // 11: pool.store.v1.AdminRecord.create_time:type_name -> google.protobuf.Timestamp
+	13, // 12: pool.store.v1.HealthRecord.until:type_name -> google.protobuf.Timestamp
+	9,  // 13: pool.store.v1.TickRecord.rows:type_name -> pool.store.v1.TickRow
+	7,  // 14: pool.store.v1.TickRow.delta:type_name -> pool.store.v1.Counters
+	7,  // 15: pool.store.v1.TotalRecord.counters:type_name -> pool.store.v1.Counters
+	13, // 16: pool.store.v1.CursorRecord.commit_time:type_name -> google.protobuf.Timestamp
+	17, // [17:17] is the sub-list for method output_type
+	17, // [17:17] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_pool_store_v1_store_proto_init() }
