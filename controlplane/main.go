@@ -107,6 +107,7 @@ func (o *options) add(f *pflag.FlagSet) {
 	f.StringVar(&c.AdminListen, "admin-listen", "127.0.0.1:7601", "where REST, /health, /healthz, /readyz and /metrics are")
 	f.StringVar(&c.AdminTokenFile, "admin-token-file", "", "file with the first admin's token; or APIPOOL_ADMIN_TOKEN; else generated at the first start")
 	f.StringVar(&c.JoinTokenFile, "join-token-file", "", "file with a reusable join token; or APIPOOL_JOIN_TOKEN; else only one-time tokens")
+	f.BoolVar(&c.PublicStats, "public-stats", false, "serve /admin/public-stats without login")
 	f.BoolVar(&c.Dev, "dev", false, "make every credential needed, on loopback only; NOT SAFE FOR PRODUCTION")
 	f.StringVar(&c.AdminTLSCertFile, "admin-tls-cert-file", "", "certificate for --admin-listen, PEM")
 	f.StringVar(&c.AdminTLSKeyFile, "admin-tls-key-file", "", "key for --admin-listen, PEM")

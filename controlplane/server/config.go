@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -22,7 +23,10 @@ type Config struct {
 	// A join token that lets any number of nodes in; at least 22 characters. Without one only one-time tokens do.
 	JoinToken     string
 	JoinTokenFile string
-	// Dev makes both tokens and leaves them in DataDir; loopback only, NOT SAFE FOR PRODUCTION.
+	// PublicStats shows the public statistics without login.
+	PublicStats bool
+	// Dev makes both tokens and leaves them in DataDir, and shows the public statistics; loopback only, NOT SAFE FOR
+	// PRODUCTION.
 	Dev bool
 
 	AdminTLSCertFile string // both or none
@@ -44,6 +48,7 @@ type Config struct {
 	HeartbeatInterval time.Duration
 	ReportInterval    time.Duration
 	ReconnectSpread   time.Duration
+	DialUpstream      func(ctx context.Context, network, address string) (net.Conn, error)
 	Now               func() time.Time // default time.Now
 }
 

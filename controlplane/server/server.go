@@ -16,6 +16,7 @@ import (
 	"ollama-api-pool/controlplane/internal/adminapi"
 	"ollama-api-pool/controlplane/internal/leaseapi"
 	"ollama-api-pool/controlplane/internal/pool"
+	"ollama-api-pool/controlplane/internal/probe"
 	"ollama-api-pool/controlplane/internal/rest"
 	"ollama-api-pool/controlplane/internal/stats"
 )
@@ -27,15 +28,16 @@ const (
 
 // Server is a control plane. Make it with New, run it once with Run.
 type Server struct {
-	cfg   Config
-	db    *databases
-	pool  *pool.Pool
-	stats *stats.Collector
-	lease *leaseapi.API
-	rest  *rest.Server
-	grpc  *grpc.Server
-	nodes net.Listener
-	admin net.Listener
+	cfg    Config
+	db     *databases
+	pool   *pool.Pool
+	stats  *stats.Collector
+	lease  *leaseapi.API
+	prober *probe.Prober
+	rest   *rest.Server
+	grpc   *grpc.Server
+	nodes  net.Listener
+	admin  net.Listener
 }
 
 // New opens the data directory, initialising an empty one, and takes the listeners: a wrong setting shows before anything
@@ -157,9 +159,13 @@ func (s *Server) serveNodes(ctx context.Context) error {
 
 func (s *Server) serveAdmin(ctx context.Context) (err error) {
 	c := s.cfg
-	api := adminapi.New(adminapi.Config{Store: s.db.config, Pool: s.pool, Stats: s.stats, Now: c.Now, Log: c.Logger})
+	s.prober = probe.New(probe.Config{Version: c.Version, Dial: c.DialUpstream, Now: c.Now})
+	api := adminapi.New(adminapi.Config{
+		Store: s.db.config, Pool: s.pool, Prober: s.prober, Stats: s.stats, PublicStats: c.PublicStats || c.Dev,
+		Now: c.Now, Log: c.Logger,
+	})
 	s.rest, err = rest.New(context.WithoutCancel(ctx), rest.Config{
-		Register: api.Register, Options: api.Options(), Admit: api.Admit,
+		Register: api.Register, Options: api.Options(), Admit: api.Admit, Open: api.Open(),
 		Health: s.health, Ready: s.db.config.Err, Metrics: s.metrics(),
 		AllowedHosts: c.AdminHosts, TrustedProxies: c.TrustedProxies, Version: c.Version, Log: c.Logger,
 	})
@@ -230,6 +236,7 @@ func (s *Server) drain(web *http.Server) {
 		_ = web.Close()
 	}
 	s.rest.Close()
+	s.prober.Close()
 	force := time.AfterFunc(time.Second, s.grpc.Stop) // report streams last as long as their nodes
 	s.grpc.GracefulStop()
 	force.Stop()

@@ -68,7 +68,7 @@ func TestAnHourOfLeases(t *testing.T) {
 			}
 		}
 		healthy := c.keyOf(secret(0))
-		c.admin("POST", "/admin/keys/disable", `{"id":"`+healthy+`"}`, &receipt)
+		c.admin("POST", "/admin/keys/disable", `{"id":"`+healthy+`","force":true}`, &receipt)
 		if r := receipt.Receipt; len(r.Acknowledged) != 1 || r.Acknowledged[0] != "eu-1" ||
 			len(r.Unreachable) != 1 || r.Unreachable[0].Node != "us-1" || time.Until(r.Unreachable[0].StopsBy) > 4*time.Hour+time.Minute {
 			t.Errorf("receipt: %+v", receipt)

@@ -142,7 +142,7 @@ func (s *story) step() {
 	case what <= 5 && s.control != nil && !key.gone && !key.disabled:
 		s.tell("disable", key.id)
 		key.disabled = true
-		s.revoke(key, "POST", "/admin/keys/disable", `{"id":"`+key.id+`"}`)
+		s.revoke(key, "POST", "/admin/keys/disable", `{"id":"`+key.id+`","force":true}`)
 	case what <= 7 && s.control != nil && !key.gone && key.disabled:
 		s.tell("enable", key.id)
 		s.closeRevocation(key)

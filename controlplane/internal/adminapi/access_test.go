@@ -27,6 +27,8 @@ func TestRoles(t *testing.T) {
 		{"GET", "/admin/nodes/x", ""},
 		{"GET", "/admin/stats", ""},
 		{"GET", "/admin/keys/stats", ""},
+		{"GET", "/admin/public-stats", ""},
+		{"GET", "/admin/cache/stats", ""},
 	}
 	operates := []request{
 		{"POST", "/admin/api-keys", "{}"},
@@ -37,6 +39,13 @@ func TestRoles(t *testing.T) {
 		{"POST", "/admin/keys/disable", "{}"},
 		{"POST", "/admin/tokens", "{}"},
 		{"DELETE", "/admin/tokens", "{}"},
+		{"POST", "/admin/api-keys/import", "{}"},
+		{"POST", "/admin/api-keys/import-from-txt", "{}"},
+		{"POST", "/admin/api-keys/import-with-validation", "{}"},
+		{"POST", "/admin/api-keys/k_0000000000000:restore", ""},
+		{"POST", "/admin/keys/health-check", "{}"},
+		{"POST", "/admin/verify-key", "{}"},
+		{"POST", "/admin/cache/clear", "{}"},
 	}
 	owns := []request{
 		{"POST", "/admin/providers", "{}"},
@@ -95,7 +104,7 @@ func TestEveryMethodHasAPolicy(t *testing.T) {
 	server := grpc.NewServer()
 	adminapi.New(adminapi.Config{}).Register(server)
 	services := server.GetServiceInfo()
-	if len(services) != 5 {
+	if len(services) != 7 {
 		t.Errorf("%d services, want 7", len(services))
 	}
 	methods := 0

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc"
 
 	"ollama-api-pool/controlplane/internal/caller"
+	"ollama-api-pool/controlplane/internal/jobs"
 	"ollama-api-pool/controlplane/internal/pool"
 	"ollama-api-pool/controlplane/internal/stats"
 	"ollama-api-pool/controlplane/internal/store"
@@ -28,8 +29,12 @@ import (
 type Config struct {
 	Store *store.Store
 	Pool  *pool.Pool
+	// Prober asks upstreams about keys; nil: nobody is asked, and nothing is learnt.
+	Prober jobs.Prober
 	// Stats answers what happened; nil: nothing did.
 	Stats Figures
+	// PublicStats lets anyone see the public statistics.
+	PublicStats bool
 	// Now is the clock that states are told by; default time.Now.
 	Now func() time.Time
 	// Log gets one line per change and one per fault; default: none.
@@ -66,15 +71,22 @@ type API struct {
 	store  *store.Store
 	pool   *pool.Pool
 	stats  Figures
+	prober jobs.Prober
+	jobs   *jobs.Runner
 	auth   *caller.Authenticator
+	public publicStats
 }
 
 // New makes the API.
 func New(c Config) *API {
-	a := &API{config: c, store: c.Store, pool: c.Pool, stats: c.Stats}
+	a := &API{config: c, store: c.Store, pool: c.Pool, stats: c.Stats, prober: c.Prober}
 	if a.stats == nil {
 		a.stats = nothing{}
 	}
+	if a.prober == nil {
+		a.prober = nobody{}
+	}
+	a.jobs = jobs.New(jobs.Config{Store: c.Store, Pool: c.Pool, Prober: a.prober, Now: c.Now, Log: c.log()})
 	a.auth = caller.NewAuthenticator(caller.Config{Lookup: a.credential, Now: c.Now})
 	return a
 }
@@ -89,6 +101,14 @@ func (a *API) Register(r grpc.ServiceRegistrar) {
 	adminv1.RegisterStatsServiceServer(r, statsService{API: a})
 	adminv1.RegisterJobServiceServer(r, jobService{API: a})
 	adminv1.RegisterCacheServiceServer(r, cacheService{API: a})
+}
+
+// Open answers the methods that need no login.
+func (a *API) Open() []string {
+	if a.config.PublicStats {
+		return []string{adminv1.StatsService_GetPublicStats_FullMethodName}
+	}
+	return nil
 }
 
 func (a *API) now() time.Time { return a.config.now() }

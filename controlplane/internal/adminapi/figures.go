@@ -1,11 +1,13 @@
 package adminapi
 
 import (
+	"context"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"ollama-api-pool/controlplane/internal/pool"
+	"ollama-api-pool/controlplane/internal/probe"
 	"ollama-api-pool/controlplane/internal/stats"
 )
 
@@ -18,6 +20,18 @@ func (nothing) Token(pool.TokenID) stats.TokenStats            { return stats.To
 func (nothing) Providers() []stats.ProviderStats               { return nil }
 func (nothing) Models(pool.ProviderID, int) []stats.ModelStats { return nil }
 func (nothing) Hours(pool.ProviderID, time.Time) []stats.Hour  { return nil }
+
+// nobody is the prober of a control plane that asks nobody.
+type nobody struct{}
+
+func (nobody) Check(context.Context, pool.Provider, pool.Secret) (probe.Answer, error) {
+	return probe.Answer{Reason: probe.Unreachable}, nil
+}
+
+func (n nobody) Examine(ctx context.Context, of pool.Provider, key pool.Secret) (probe.Answer, probe.Models, error) {
+	a, err := n.Check(ctx, of, key)
+	return a, probe.Models{}, err
+}
 
 // rate answers the share of successes, or nil of nothing.
 func rate(success, failure uint64) *float64 {

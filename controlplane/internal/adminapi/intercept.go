@@ -18,7 +18,7 @@ import (
 // Options are the interceptors that the server of the services needs. From the outside in: errors and panics become
 // statuses, the caller is told, a change is logged, the request is checked against the rules of its proto.
 func (a *API) Options() []grpc.ServerOption {
-	guard := caller.Guard{Authenticator: a.auth, Policy: policy}
+	guard := caller.Guard{Authenticator: a.auth, Policy: policy, Open: a.Open()}
 	return []grpc.ServerOption{
 		grpc.ChainUnaryInterceptor(a.settle, guard.Unary, a.note, checkRules),
 		grpc.ChainStreamInterceptor(a.settleStream, guard.Stream),

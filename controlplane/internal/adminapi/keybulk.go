@@ -8,8 +8,10 @@ import (
 	adminv1 "ollama-api-pool/gen/pool/admin/v1"
 )
 
-// changeKeys changes all named keys in one transaction, or none if one is missing.
-func (a *API) changeKeys(ctx context.Context, all []named, provider string, change func(pool.Key) pool.Key) ([]pool.Key, error) {
+// changeKeys changes all named keys in one transaction, or none if one is missing or the others refuse.
+func (a *API) changeKeys(
+	ctx context.Context, all []named, provider string, change func(pool.Key) pool.Key, allowed func([]pool.Key) error,
+) ([]pool.Key, error) {
 	of, err := providerOf(ctx, provider)
 	if err != nil {
 		return nil, err
@@ -28,6 +30,9 @@ func (a *API) changeKeys(ctx context.Context, all []named, provider string, chan
 		if len(missing) > 0 {
 			return noKey(missing[0].field)
 		}
+		if err := allowed(keys); err != nil {
+			return err
+		}
 		for i, k := range keys {
 			if keys[i], err = tx.PutKey(change(k)); err != nil {
 				return err
@@ -44,7 +49,7 @@ func (s keyService) EnableKeys(ctx context.Context, req *adminv1.EnableKeysReque
 	if err != nil {
 		return nil, err
 	}
-	keys, err := s.changeKeys(ctx, names(req.GetApiKey(), req.GetId(), req.GetIds(), nil), req.GetProvider(), pool.Key.Enable)
+	keys, err := s.changeKeys(ctx, names(req.GetApiKey(), req.GetId(), req.GetIds(), nil), req.GetProvider(), pool.Key.Enable, always)
 	if err != nil {
 		return nil, err
 	}
@@ -63,12 +68,51 @@ func (s keyService) DisableKeys(ctx context.Context, req *adminv1.DisableKeysReq
 	}
 	until := after(s.now(), req.GetDuration())
 	disable := func(k pool.Key) pool.Key { return k.Disable(until, req.GetNote()) }
-	keys, err := s.changeKeys(ctx, names(req.GetApiKey(), req.GetId(), req.GetIds(), nil), req.GetProvider(), disable)
+	allowed := s.leavesOne
+	if req.GetForce() {
+		allowed = always
+	}
+	keys, err := s.changeKeys(ctx, names(req.GetApiKey(), req.GetId(), req.GetIds(), nil), req.GetProvider(), disable, allowed)
 	if err != nil {
 		return nil, err
 	}
 	receipt := s.receipt(ctx, wait, whereAny(keys))
 	return &adminv1.DisableKeysResponse{ApiKeys: s.keysNow(keys), Receipt: receipt}, nil
+}
+
+func always([]pool.Key) error { return nil }
+
+// leavesOne refuses to take out the last usable key of a provider. Keys that could not serve anyway may always go.
+func (a *API) leavesOne(going []pool.Key) error {
+	out := map[pool.KeyID]bool{}
+	left := map[pool.ProviderID]bool{} // true: a usable key stays
+	for _, k := range going {
+		out[k.ID] = true
+		if a.usable(k) {
+			left[k.Provider] = false
+		}
+	}
+	for provider := range left {
+		a.pool.EachKey(0, func(v pool.KeyView) bool {
+			left[provider] = v.Key.Provider == provider && !out[v.Key.ID] && a.active(v)
+			return !left[provider]
+		})
+		if !left[provider] {
+			return conflict(adminv1.ErrorReason_ERROR_REASON_LAST_USABLE_KEY,
+				"no usable key would be left to the provider: say force to have it so", nil)
+		}
+	}
+	return nil
+}
+
+func (a *API) usable(k pool.Key) bool {
+	v, ok := a.pool.KeyView(k.ID)
+	return ok && a.active(v)
+}
+
+func (a *API) active(v pool.KeyView) bool {
+	status, _, _ := pool.StatusAt(v.Key, v.Health, a.now())
+	return status == pool.StatusActive
 }
 
 func (a *API) keysNow(keys []pool.Key) []*adminv1.ApiKey {

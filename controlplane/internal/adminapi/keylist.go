@@ -16,16 +16,19 @@ var reasons = []string{
 
 // keyFilter selects keys.
 type keyFilter struct {
-	provider               pool.ProviderID
-	status, reason, search string
+	provider                         pool.ProviderID
+	status, reason, category, search string
 }
 
 func (f keyFilter) digest(list string) [8]byte {
-	return filterDigest(list, string(f.provider), f.status, f.reason, f.search)
+	return filterDigest(list, string(f.provider), f.status, f.reason, f.category, f.search)
 }
 
 func (a *API) matches(f keyFilter, v pool.KeyView) bool {
 	if f.provider != "" && v.Key.Provider != f.provider {
+		return false
+	}
+	if f.category != "" && v.Key.Category != f.category {
 		return false
 	}
 	if f.status != "" || f.reason != "" {
@@ -86,7 +89,9 @@ func (s keyService) ListKeys(ctx context.Context, req *adminv1.ListKeysRequest) 
 	if req.GetReason() != "" && !slices.Contains(reasons, req.GetReason()) {
 		return nil, invalid("reason", "must be one of "+strings.Join(reasons, ", "))
 	}
-	f := keyFilter{provider: provider, status: req.GetStatus(), reason: req.GetReason(), search: req.GetSearch()}
+	f := keyFilter{
+		provider: provider, status: req.GetStatus(), reason: req.GetReason(), category: req.GetCategory(), search: req.GetSearch(),
+	}
 	page, next, total, err := s.keyPage(f, "keys", pageSize(req.GetPageSize()), req.GetPageToken())
 	if err != nil {
 		return nil, err

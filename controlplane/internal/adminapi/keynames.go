@@ -64,7 +64,7 @@ func (n named) find(tx *store.Tx, provider pool.ProviderID) (pool.Key, error) {
 	id, err := pool.ParseKeyID(n.id)
 	known := err == nil
 	if n.secret != "" {
-		id, known = tx.KeyBySecret(n.secret)
+		id, known = tx.KeyBySecret(pool.NewSecret(n.secret))
 	}
 	if !known {
 		return pool.Key{}, store.ErrNotFound

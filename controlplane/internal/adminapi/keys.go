@@ -43,7 +43,7 @@ func (s keyService) CreateKey(ctx context.Context, req *adminv1.CreateKeyRequest
 	}
 	stored, created := k, false
 	err = s.update(ctx, func(tx *store.Tx) (err error) {
-		if id, ok := tx.KeyBySecret(req.GetApiKey()); ok {
+		if id, ok := tx.KeyBySecret(k.Secret); ok {
 			stored, err = tx.Key(id)
 			return err
 		}

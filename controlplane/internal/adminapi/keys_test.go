@@ -145,7 +145,7 @@ func TestBulk(t *testing.T) {
 	f := start(t)
 	a, b, c := f.addKey("a", ""), f.addKey("b", ""), f.addKey("c", `,"provider":"openrouter"`)
 
-	off := f.must("POST", "/admin/keys/disable", `{"id":"`+b+`","ids":["`+a+`","`+b+`"],"apiKey":"`+secretOf("c")+`","note":"leaked","duration":60}`)
+	off := f.must("POST", "/admin/keys/disable", `{"id":"`+b+`","ids":["`+a+`","`+b+`"],"apiKey":"`+secretOf("c")+`","note":"leaked","duration":60,"force":true}`)
 	var ids []string
 	for _, k := range list(off, "apiKeys") {
 		ids = append(ids, k["id"].(string))
@@ -160,6 +160,9 @@ func TestBulk(t *testing.T) {
 	f.want(f.must("GET", "/admin/api-keys/"+a, ""), "active", "status")
 
 	f.must("POST", "/admin/keys/disable", `{"id":"`+a+`"}`)
+	f.refuse("POST", "/admin/keys/disable", `{"id":"`+b+`"}`, 409, "LAST_USABLE_KEY", "say force")
+	f.refuse("POST", "/admin/keys/disable", `{"ids":["`+a+`","`+b+`"]}`, 409, "LAST_USABLE_KEY", "say force")
+	f.must("POST", "/admin/keys/disable", `{"id":"`+a+`","note":"again: it was not usable"}`)
 	f.pass(1000 * time.Hour)
 	f.want(f.must("GET", "/admin/api-keys/"+a, ""), "disabled", "status")
 	on := f.must("POST", "/admin/keys/enable", `{"id":"`+a+`"}`)

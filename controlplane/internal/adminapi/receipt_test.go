@@ -17,7 +17,7 @@ func TestReceipts(t *testing.T) {
 	f.pool.Detach(f.node("lost", "eu", true), false)
 	id := f.addKey("a", `,"regions":["eu"]`)
 
-	off := f.must("POST", "/admin/keys/disable?wait=0.2", `{"id":"`+id+`"}`)
+	off := f.must("POST", "/admin/keys/disable?wait=0.2", `{"id":"`+id+`","force":true}`)
 	f.want(off, "[good]", "receipt", "acknowledged")
 	f.want(off, "[deaf]", "receipt", "pending")
 	lost := list(off, "receipt", "unreachable")

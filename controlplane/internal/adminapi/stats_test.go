@@ -44,7 +44,7 @@ func (c counted) Providers() []stats.ProviderStats {
 }
 
 func (c counted) Models(provider pool.ProviderID, limit int) []stats.ModelStats {
-	if provider == "openrouter" || limit != 100 {
+	if provider == "openrouter" || limit != 100 && limit != 10 {
 		return nil
 	}
 	return []stats.ModelStats{{Provider: "ollama", Model: "llama3", Requests: requests(8, 2)}}
@@ -99,6 +99,69 @@ func TestStats(t *testing.T) {
 	f.want(tokens[0], "11", "stats", "total")
 	f.want(tokens[0], "2", "stats", "clientError")
 	f.want(tokens[0], "3", "stats", "canceled")
+}
+
+// calls counts how often figures are made.
+type calls struct {
+	counted
+	n *int
+}
+
+func (c calls) Providers() []stats.ProviderStats {
+	*c.n++
+	return c.counted.Providers()
+}
+
+func TestPublicStats(t *testing.T) {
+	made := 0
+	for _, public := range []bool{false, true} {
+		f := start(t, func(c *adminapi.Config) { c.Stats, c.PublicStats = calls{counted{c.Now}, &made}, public })
+		f.addKey("a", `,"label":"ann"`)
+		f.makeToken(`{"name":"any"}`)
+		f.role = ""
+		if !public {
+			f.refuse("GET", "/admin/public-stats", "", 401, "UNAUTHENTICATED", "")
+			f.role = "viewer"
+		}
+		all := f.must("GET", "/admin/public-stats", "")
+		for name, want := range map[string]string{
+			"totalRequests": "21", "successCount": "9", "failureCount": "2", "successRate": "0.8181818181818182",
+		} {
+			f.want(all, want, name)
+		}
+		f.want(list(all, "topModels")[0], "llama3", "model")
+		hours := list(all, "hours")
+		if len(hours) != 24 || hours[23]["totalRequests"] != 15.0 || hours[22]["totalRequests"] != 0.0 {
+			t.Errorf("hours are %v", hours)
+		}
+		for _, secret := range []string{"apiKeys", "Keys", "Tokens", "upstreamAttempts", "ann", "any", "providers"} {
+			if _, there := all[secret]; there {
+				t.Errorf("it tells %s", secret)
+			}
+		}
+		f.want(f.must("GET", "/admin/public-stats?provider=openrouter", ""), "0", "totalRequests")
+		f.refuse("GET", "/admin/public-stats?provider=nobody", "", 404, "PROVIDER_NOT_FOUND", "provider")
+		f.refuse("GET", "/admin/public-stats?x=1", "", 400, "INVALID_ARGUMENT", "x: unknown parameter")
+
+		before := made
+		for range 50 {
+			f.must("GET", "/admin/public-stats", "")
+		}
+		if made != before {
+			t.Errorf("the figures were made %d times for 50 strangers", made-before)
+		}
+		f.pass(16 * time.Second)
+		if next := f.must("GET", "/admin/public-stats", ""); next["asOfTime"] == all["asOfTime"] || made != before+1 {
+			t.Errorf("made %d times after their time, as of %v", made-before, next["asOfTime"])
+		}
+		if public {
+			f.role = "wrong" // whoever may see it without a credential may have a bad one
+			f.must("GET", "/admin/public-stats", "")
+			f.role = ""
+			f.refuse("GET", "/admin/stats", "", 401, "UNAUTHENTICATED", "")
+			f.refuse("POST", "/admin/public-stats", "{}", 401, "UNAUTHENTICATED", "")
+		}
+	}
 }
 
 // addKeyDirectly adds a key without asking the services.

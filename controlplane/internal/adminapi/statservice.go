@@ -43,15 +43,19 @@ func (s statsService) GetStats(ctx context.Context, req *adminv1.GetStatsRequest
 		}
 	}
 	for _, m := range s.stats.Models(provider, topModels) {
-		resp.Models = append(resp.Models, &adminv1.ModelStats{
-			Provider: string(m.Provider), Model: m.Model, TotalRequests: float64(m.Requests.Total()),
-			SuccessCount: float64(m.Requests.Success()), FailureCount: float64(m.Requests.Failure()),
-		})
+		resp.Models = append(resp.Models, wireModel(m))
 	}
 	for _, h := range s.stats.Hours(provider, s.now()) {
 		resp.Hours = append(resp.Hours, wireHour(h))
 	}
 	return resp, nil
+}
+
+func wireModel(m stats.ModelStats) *adminv1.ModelStats {
+	return &adminv1.ModelStats{
+		Provider: string(m.Provider), Model: m.Model, TotalRequests: float64(m.Requests.Total()),
+		SuccessCount: float64(m.Requests.Success()), FailureCount: float64(m.Requests.Failure()),
+	}
 }
 
 func wireHour(h stats.Hour) *adminv1.HourStats {

@@ -11,10 +11,9 @@ import (
 )
 
 const (
-	minSecret, maxSecret = 8, 512
-	maxList              = 100
-	maxGlob              = 200
-	maxLabel             = 200
+	maxList  = 100
+	maxGlob  = 200
+	maxLabel = pool.MaxLabel
 )
 
 var (
@@ -32,13 +31,11 @@ func checkSecret(secret string) *refusal {
 	if strings.TrimSpace(secret) != secret {
 		return invalid("apiKey", "has white space at its beginning or end")
 	}
-	if len(secret) < minSecret || len(secret) > maxSecret {
-		return invalid("apiKey", fmt.Sprintf("must have %d to %d characters", minSecret, maxSecret))
+	if len(secret) < pool.MinSecret || len(secret) > pool.MaxSecret {
+		return invalid("apiKey", fmt.Sprintf("must have %d to %d characters", pool.MinSecret, pool.MaxSecret))
 	}
-	for _, c := range []byte(secret) {
-		if c <= ' ' || c > '~' {
-			return invalid("apiKey", "must be made of visible ASCII characters")
-		}
+	if !pool.IsSecret(secret) {
+		return invalid("apiKey", "must be made of visible ASCII characters")
 	}
 	return nil
 }
@@ -48,7 +45,7 @@ func checkText(field, text string, limit int) *refusal {
 	if utf8.RuneCountInString(text) > limit {
 		return invalid(field, fmt.Sprintf("must have at most %d characters", limit))
 	}
-	if strings.ContainsFunc(text, controls) {
+	if strings.ContainsFunc(text, pool.Steers) {
 		return invalid(field, "holds a control character")
 	}
 	return nil
@@ -66,12 +63,7 @@ func checkModels(models []string) *refusal {
 	return nil
 }
 
-func notVisible(c rune) bool { return unicode.IsSpace(c) || controls(c) }
-
-// controls says whether a character steers how others are shown.
-func controls(c rune) bool {
-	return unicode.IsControl(c) || unicode.In(c, unicode.Bidi_Control, unicode.Zl, unicode.Zp)
-}
+func notVisible(c rune) bool { return unicode.IsSpace(c) || pool.Steers(c) }
 
 func checkRegions(regions []string) *refusal {
 	if len(regions) > maxList {

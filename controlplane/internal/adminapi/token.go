@@ -32,11 +32,21 @@ func newClientToken() clientToken {
 
 func clientTokenOf(random [32]byte) clientToken {
 	body := clientTokenPrefix + encodeBase62(random[:], randomDigits)
-	sum := crc32.ChecksumIEEE([]byte(body))
-	secret := body + encodeBase62([]byte{byte(sum >> 24), byte(sum >> 16), byte(sum >> 8), byte(sum)}, checksumDigits)
+	secret := body + checksum(body)
 	return clientToken{
 		secret: secret, hash: sha256.Sum256([]byte(secret)), display: clientTokenPrefix + "…" + secret[len(secret)-4:],
 	}
+}
+
+func checksum(body string) string {
+	sum := crc32.ChecksumIEEE([]byte(body))
+	return encodeBase62([]byte{byte(sum >> 24), byte(sum >> 16), byte(sum >> 8), byte(sum)}, checksumDigits)
+}
+
+// isClientToken says whether the text could have been made here.
+func isClientToken(s string) bool {
+	at := len(s) - checksumDigits
+	return at == len(clientTokenPrefix)+randomDigits && s[at:] == checksum(s[:at])
 }
 
 // encodeBase62 writes a big-endian number with leading zeros.

@@ -70,7 +70,7 @@ func (s tokenService) ListTokens(ctx context.Context, req *adminv1.ListTokensReq
 	return resp, nil
 }
 
-// CreateToken makes a token and answers its secret for the only time.
+// CreateToken makes a token and answers its secret for the only time, or carries over one that clients have.
 func (s tokenService) CreateToken(ctx context.Context, req *adminv1.CreateTokenRequest) (*adminv1.CreateTokenResponse, error) {
 	provider, err := providerOf(ctx, req.GetProvider())
 	if err != nil {
@@ -87,16 +87,27 @@ func (s tokenService) CreateToken(ctx context.Context, req *adminv1.CreateTokenR
 		return nil, r
 	}
 	made := newClientToken()
-	t := pool.Token{
+	if req.GetToken() != "" {
+		var r *refusal
+		if made, r = carriedToken(req.GetToken()); r != nil {
+			return nil, r
+		}
+	}
+	t, created := pool.Token{
 		Hash: made.hash, Display: made.display, Name: req.GetName(), Provider: provider, Models: req.GetModels(),
 		ExpireTime: after(s.now(), req.GetExpiresIn()),
-	}
+	}, false
 	err = s.update(ctx, func(tx *store.Tx) (err error) {
+		if id, ok := tx.TokenByHash(t.Hash); ok {
+			t, err = tx.Token(id)
+			return err
+		}
 		if provider != "" {
 			if err := needProvider(tx, provider); err != nil {
 				return err
 			}
 		}
+		created = true
 		t, err = tx.PutToken(t)
 		return err
 	})
@@ -104,7 +115,11 @@ func (s tokenService) CreateToken(ctx context.Context, req *adminv1.CreateTokenR
 		return nil, err
 	}
 	s.receipt(ctx, min(wait, grantWait), everywhere)
-	return &adminv1.CreateTokenResponse{Token: made.secret, ClientToken: s.wireToken(t)}, nil
+	resp := &adminv1.CreateTokenResponse{ClientToken: s.wireToken(t), Created: created}
+	if req.GetToken() == "" {
+		resp.Token = made.secret
+	}
+	return resp, nil
 }
 
 // DeleteToken revokes a token.

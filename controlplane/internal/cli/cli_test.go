@@ -19,8 +19,10 @@ import (
 	"ollama-api-pool/controlplane/internal/adminapi"
 	"ollama-api-pool/controlplane/internal/cli"
 	"ollama-api-pool/controlplane/internal/pool"
+	"ollama-api-pool/controlplane/internal/probe"
 	"ollama-api-pool/controlplane/internal/rest"
 	"ollama-api-pool/controlplane/internal/store"
+	"ollama-api-pool/test/fakellm"
 )
 
 const (
@@ -34,6 +36,8 @@ type terminal struct {
 	t    *testing.T
 	pool *pool.Pool
 	st   *store.Store
+
+	upstream *fakellm.Upstream
 }
 
 func start(t *testing.T) *terminal {
@@ -61,7 +65,20 @@ func start(t *testing.T) *terminal {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	api := adminapi.New(adminapi.Config{Store: s, Pool: p})
+	upstream := fakellm.New(fakellm.Config{Dialect: fakellm.Ollama})
+	provider := httptest.NewServer(upstream)
+	if _, err := s.Update(t.Context(), func(tx *store.Tx) error {
+		pr, err := tx.Provider("ollama")
+		if err == nil {
+			pr.BaseURL, pr.AllowPrivateAddresses = provider.URL, true
+			_, err = tx.PutProvider(pr)
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	prober := probe.New(probe.Config{})
+	api := adminapi.New(adminapi.Config{Store: s, Pool: p, Prober: prober})
 	server, err := rest.New(t.Context(), rest.Config{Register: api.Register, Options: api.Options(), Admit: api.Admit})
 	if err != nil {
 		t.Fatal(err)
@@ -70,6 +87,8 @@ func start(t *testing.T) *terminal {
 	t.Cleanup(func() {
 		web.Close()
 		server.Close()
+		prober.Close()
+		provider.Close()
 		_ = s.Close()
 	})
 	for _, name := range []string{"APIPOOL_ADMIN_TOKEN_FILE", "APIPOOL_ADMIN_LISTEN", "APIPOOL_ADMIN_TLS_CERT_FILE"} {
@@ -77,7 +96,7 @@ func start(t *testing.T) *terminal {
 	}
 	t.Setenv("APIPOOL_ADDR", web.URL)
 	t.Setenv("APIPOOL_ADMIN_TOKEN", adminToken)
-	return &terminal{t: t, pool: p, st: s}
+	return &terminal{t: t, pool: p, st: s, upstream: upstream}
 }
 
 // run types a command and answers what came out.
@@ -146,7 +165,7 @@ func TestKeys(t *testing.T) {
 	}
 	term.want(1, "keys", "list", "--status", "odd")
 
-	out, _ = term.want(0, "keys", "disable", ids[0], ids[1], "--note", "test", "--for", "1h")
+	out, _ = term.want(0, "keys", "disable", ids[0], ids[1], "--note", "test", "--for", "1h", "--force")
 	if strings.Count(out, "disabled") != 2 {
 		t.Errorf("disable:\n%s", out)
 	}
@@ -167,7 +186,7 @@ func TestDisableTellsUnconfirmedNodes(t *testing.T) {
 		t.Fatal(err)
 	}
 	term.pool.Attach(time.Now(), pool.Hello{Node: "deaf", Epoch: 1})
-	out, errs := term.want(3, "keys", "disable", keyID.FindString(out), "--wait", "100ms")
+	out, errs := term.want(3, "keys", "disable", keyID.FindString(out), "--wait", "100ms", "--force")
 	if !strings.Contains(errs, "not confirmed yet: deaf") || !strings.Contains(out, "disabled") {
 		t.Errorf("got\n%s%s", out, errs)
 	}

@@ -46,6 +46,13 @@ func (o *options) client(c *cobra.Command) (*client, error) {
 	}}, nil
 }
 
+// patient is the client for calls that take as long as their work does; only an interruption ends them.
+func (c *client) patient() *client {
+	p, h := *c, *c.http
+	h.Timeout, p.http = 0, &h
+	return &p
+}
+
 // call is the one way to ask the control plane: in goes as JSON (nil: no body), the answer comes into out.
 func (c *client) call(ctx context.Context, method, path string, query url.Values, in, out proto.Message) error {
 	var body io.Reader

@@ -13,12 +13,12 @@ const keysPath = "/admin/api-keys"
 func keysCommand() *cobra.Command {
 	c := group("keys", "Upstream keys")
 	o := addOptions(c)
-	c.AddCommand(keysAdd(o), keysList(o), keysEnable(o), keysDisable(o))
+	c.AddCommand(keysAdd(o), keysCheck(o), keysDisable(o), keysEnable(o), keysImport(o), keysList(o), keysVerify(o))
 	return c
 }
 
 func keysList(o *options) *cobra.Command {
-	filter := map[string]*string{"provider": new(""), "status": new(""), "reason": new(""), "search": new("")}
+	filter := map[string]*string{"provider": new(""), "status": new(""), "reason": new(""), "category": new(""), "search": new("")}
 	c := &cobra.Command{
 		Use: "list", Short: "List the keys", Args: arguments(0, 0, "no arguments"),
 		RunE: func(c *cobra.Command, _ []string) error {

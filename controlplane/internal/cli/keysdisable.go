@@ -14,12 +14,13 @@ import (
 func keysDisable(o *options) *cobra.Command {
 	var span, wait time.Duration
 	var note string
+	var force bool
 	c := &cobra.Command{
 		Use:   "disable ID…",
 		Short: "Take keys out of use and say which nodes have confirmed it (exit 3: not all)",
 		Args:  arguments(1, -1, "the ids of the keys (k_…)"),
 		RunE: func(c *cobra.Command, ids []string) error {
-			in := &adminv1.DisableKeysRequest{Ids: ids, Note: note, Duration: span.Seconds()}
+			in := &adminv1.DisableKeysRequest{Ids: ids, Note: note, Duration: span.Seconds(), Force: force}
 			query := url.Values{"wait": {strconv.FormatFloat(wait.Seconds(), 'f', -1, 64)}}
 			out := &adminv1.DisableKeysResponse{}
 			if err := o.ask(c, "POST", "/admin/keys/disable", query, in, out, func() error {
@@ -32,6 +33,7 @@ func keysDisable(o *options) *cobra.Command {
 	}
 	c.Flags().DurationVar(&span, "for", 0, "for how long, such as 2h; 0: until enabled")
 	c.Flags().StringVar(&note, "note", "", "why, for the record")
+	c.Flags().BoolVar(&force, "force", false, "also if no usable key is left to the provider")
 	c.Flags().DurationVar(&wait, "wait", 10*time.Second, "how long to wait for the nodes, at most 60s")
 	return c
 }

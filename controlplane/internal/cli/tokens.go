@@ -2,7 +2,9 @@ package cli
 
 import (
 	"fmt"
+	"io"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -22,23 +24,48 @@ func tokensCommand() *cobra.Command {
 func tokensCreate(o *options) *cobra.Command {
 	in := &adminv1.CreateTokenRequest{}
 	var ttl time.Duration
+	var carry bool
 	c := &cobra.Command{
 		Use: "create NAME", Short: "Make a client token and print it, alone, on standard output",
 		Args: arguments(1, 1, "a name for the token"),
 		RunE: func(c *cobra.Command, args []string) error {
 			in.Name, in.ExpiresIn = args[0], ttl.Seconds()
+			if carry {
+				token, err := readSecret(c)
+				if err != nil {
+					return err
+				}
+				in.Token = token
+			}
 			out := &adminv1.CreateTokenResponse{}
 			return o.ask(c, "POST", tokensPath, nil, in, out, func() error {
+				if carry {
+					t := &table{heading: []string{"ID", "TOKEN", "CREATED", "NAME"}}
+					made := out.GetClientToken()
+					t.add(made.GetId(), made.GetDisplay(), out.GetCreated(), made.GetName())
+					return t.print(c.OutOrStdout())
+				}
 				warn(c, "token %s: it cannot be shown again", out.GetClientToken().GetId())
 				_, err := fmt.Fprintln(c.OutOrStdout(), out.GetToken())
 				return err
 			})
 		},
 	}
+	c.Flags().BoolVar(&carry, "carry-over", false, "carry over the token on standard input, which clients have already")
 	c.Flags().DurationVar(&ttl, "ttl", 0, "life of the token, such as 720h; 0: without end")
 	c.Flags().StringVar(&in.Provider, "provider", "", "provider it may use (default all)")
 	c.Flags().StringArrayVar(&in.Models, "model", nil, "glob of models it may use; may be repeated (default all)")
 	return c
+}
+
+// readSecret reads one secret from standard input.
+func readSecret(c *cobra.Command) (string, error) {
+	text, err := io.ReadAll(io.LimitReader(c.InOrStdin(), 1<<10))
+	secret := strings.TrimSpace(string(text))
+	if err != nil || secret == "" || strings.ContainsAny(secret, "\r\n") {
+		return "", usage("give one secret, alone, on standard input")
+	}
+	return secret, nil
 }
 
 func tokensList(o *options) *cobra.Command {

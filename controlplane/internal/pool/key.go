@@ -17,6 +17,7 @@ type Key struct {
 	Weight   int      // 1 to 100
 	Priority int      // 0 to 100, lower first
 	Regions  []string // empty: all
+	Category string   // family of models it was found to serve; empty: not known
 
 	CreateTime time.Time
 	ExpireTime time.Time // zero: never

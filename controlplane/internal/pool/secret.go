@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 const redacted = "[secret]"
@@ -54,4 +57,30 @@ func Display(secret string) string {
 		return "…"
 	}
 	return secret[:head] + "…" + secret[len(secret)-tail:]
+}
+
+// The bounds of what can be a key and a label, in characters.
+const (
+	MinSecret, MaxSecret = 8, 512
+	MaxLabel             = 200
+)
+
+// IsSecret says whether the text can be a key: 8 to 512 visible ASCII characters.
+func IsSecret(text string) bool {
+	for _, c := range []byte(text) {
+		if c <= ' ' || c > '~' {
+			return false
+		}
+	}
+	return len(text) >= MinSecret && len(text) <= MaxSecret
+}
+
+// IsLabel says whether the text can be a key's label: it breaks no log line or terminal, and has none show another text.
+func IsLabel(text string) bool {
+	return utf8.ValidString(text) && utf8.RuneCountInString(text) <= MaxLabel && !strings.ContainsFunc(text, Steers)
+}
+
+// Steers says whether a character steers how others are shown.
+func Steers(c rune) bool {
+	return unicode.IsControl(c) || unicode.In(c, unicode.Bidi_Control, unicode.Zl, unicode.Zp)
 }

@@ -124,6 +124,19 @@ func (p *Pool) probedLocked(now time.Time, from NodeID, k *keyState, s Signal) {
 		return
 	}
 	k.probe = probe{}
+	if p.learnedLocked(now, k, s) {
+		return
+	}
+	h := k.health
+	h.Until = now.Add(retryProbe)
+	if s.Reason.soft() && h.Reason.soft() {
+		h.Until, h.Ejections = now.Add(p.ejectFor(k.key.Provider)), h.Ejections+1
+	}
+	p.setLocked(now, k, h)
+}
+
+// learnedLocked takes what a question to the upstream taught about the key itself; false: nothing.
+func (p *Pool) learnedLocked(now time.Time, k *keyState, s Signal) bool {
 	h := k.health
 	switch s.Reason {
 	case Recovered:
@@ -134,15 +147,34 @@ func (p *Pool) probedLocked(now time.Time, from NodeID, k *keyState, s Signal) {
 			Ejections: h.Ejections + 1,
 		})
 	case RateLimited, QuotaExhausted: // the upstream knows the key: it is good, only not now
-		k.health.Phase = Healthy
+		if !h.Usable() && h.Phase != Cooling {
+			k.health.Phase = Healthy
+		}
 		p.coolLocked(now, k, s)
 	default:
-		h.Until = now.Add(retryProbe)
-		if s.Reason.soft() && h.Reason.soft() {
-			h.Until, h.Ejections = now.Add(p.ejectFor(k.key.Provider)), h.Ejections+1
-		}
-		p.setLocked(now, k, h)
+		return false
 	}
+	return true
+}
+
+// Checked takes what an operator's own question about a key was answered, and says whether it changed anything. It counts
+// like a probe's answer, whoever is probing: whatever the upstream said before, it said this later. What is no fact about
+// the key changes nothing, so that a check during an outage puts no key out.
+func (p *Pool) Checked(now time.Time, s Signal) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	k := p.keys[s.Key]
+	if k == nil || s.Generation != k.key.Generation {
+		return false
+	}
+	before := k.health
+	known := s.Reason == Recovered && (before.Phase == Healthy || before.Phase == Cooling) || // a free question ends no limit
+		s.Reason == AuthRejected && before.Phase == AutoOff && before.Reason == AuthRejected
+	if known || !p.learnedLocked(now, k, s) {
+		return false
+	}
+	k.probe = probe{}
+	return k.health != before
 }
 
 func (p *Pool) ejectFor(id ProviderID) time.Duration {

@@ -19,6 +19,7 @@ const adminPackage = "pool.admin.v1"
 // route is one HTTP rule of the protos. The gateway has its own copy of the same rules, but does not tell enough of it: the
 // methods that a path has, the parameters that a query may have, and the shape of the body.
 type route struct {
+	rpc      string // full name of the method, as gRPC writes it
 	method   string
 	pattern  string   // as in the proto; names the route in logs
 	segments []string // a segment in braces takes any text
@@ -54,7 +55,10 @@ func readRoute(m protoreflect.MethodDescriptor) (route, error) {
 	if !ok || rule == nil || len(rule.GetAdditionalBindings()) > 0 {
 		return route{}, fmt.Errorf("%s: needs exactly one HTTP rule", m.FullName())
 	}
-	r := route{input: m.Input(), query: map[string]protoreflect.FieldDescriptor{}}
+	r := route{
+		rpc:   "/" + string(m.Parent().FullName()) + "/" + string(m.Name()),
+		input: m.Input(), query: map[string]protoreflect.FieldDescriptor{},
+	}
 	switch p := rule.GetPattern().(type) {
 	case *annotations.HttpRule_Get:
 		r.method, r.pattern = "GET", p.Get

@@ -28,6 +28,9 @@ type Config struct {
 	// Without it, only the interceptors check.
 	Admit func(ctx context.Context, authorization string, from netip.Addr) error
 
+	// Open are the methods, by their full names, that need no login. The interceptors must let them through too.
+	Open []string
+
 	// Health answers what /health says. It must be cheap: anyone may ask.
 	Health func() Health
 	// Ready answers why the control plane cannot do its work now; nil: it can.

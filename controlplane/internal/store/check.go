@@ -21,7 +21,7 @@ func (s *Store) checkAll(b *bbolt.Tx) error {
 		return first
 	}
 	tx := &Tx{store: s, bolt: b}
-	for _, check := range [...]func(*Tx) error{checkKeys, checkTokens, checkProviders, checkRest, checkSealed} {
+	for _, check := range [...]func(*Tx) error{checkKeys, checkDeletedKeys, checkTokens, checkProviders, checkRest, checkSealed} {
 		if err := check(tx); err != nil {
 			return err
 		}
@@ -36,7 +36,7 @@ func checkKeys(tx *Tx) error {
 		if err != nil {
 			return err
 		}
-		if id, _ := tx.KeyBySecret(k.Secret.Reveal()); id != k.ID {
+		if id, _ := tx.KeyBySecret(k.Secret); id != k.ID {
 			return damaged("key %s is not found by its secret", k.ID)
 		}
 		if err := tx.checkRevision("key "+k.ID.String(), k.Revision); err != nil {
@@ -54,6 +54,18 @@ func checkKeys(tx *Tx) error {
 	for provider, n := range counts {
 		if tx.CountKeys(provider) != n {
 			return damaged("provider %s has %d keys and not %d", provider, n, tx.CountKeys(provider))
+		}
+	}
+	return nil
+}
+
+func checkDeletedKeys(tx *Tx) error {
+	if tx.bolt.Bucket([]byte(bucketDeletedKeys)) == nil { // of an older release; Open makes it
+		return nil
+	}
+	for _, err := range tx.deletedKeys() {
+		if err != nil {
+			return err
 		}
 	}
 	return nil

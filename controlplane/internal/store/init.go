@@ -138,7 +138,7 @@ func initKEK(path string, named bool) (kek seal.KEK, made bool, err error) {
 }
 
 func fillConfig(s *Store, b *bbolt.Tx, l life, wrapped []byte) error {
-	for _, name := range allBuckets() {
+	for _, name := range append(firstBuckets(), laterBuckets()...) {
 		if _, err := b.CreateBucket([]byte(name)); err != nil {
 			return err
 		}

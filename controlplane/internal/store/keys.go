@@ -19,8 +19,8 @@ func (tx *Tx) Key(id pool.KeyID) (pool.Key, error) {
 }
 
 // KeyBySecret finds a key without opening any.
-func (tx *Tx) KeyBySecret(secret string) (pool.KeyID, bool) {
-	fp := tx.store.keys.Fingerprint(secret)
+func (tx *Tx) KeyBySecret(secret pool.Secret) (pool.KeyID, bool) {
+	fp := tx.store.keys.Fingerprint(secret.Reveal())
 	b := tx.get(bucketKeysByFP, string(fp[:]))
 	return pool.KeyID(parseNumber(b)), b != nil
 }
@@ -63,7 +63,7 @@ func (tx *Tx) PutKey(k pool.Key) (pool.Key, error) {
 	if old != nil && old.Provider != k.Provider {
 		return pool.Key{}, ErrOtherProvider
 	}
-	if other, ok := tx.KeyBySecret(k.Secret.Reveal()); ok && other != k.ID {
+	if other, ok := tx.KeyBySecret(k.Secret); ok && other != k.ID {
 		return pool.Key{}, ErrExists
 	}
 	k.Revision, k.Generation, k.CreateTime = tx.next(), max(k.Generation, 1), tx.createTime(k.CreateTime)
@@ -89,13 +89,16 @@ func (tx *Tx) PutKey(k pool.Key) (pool.Key, error) {
 	return stored, nil
 }
 
-// DeleteKey removes a key for ever, or answers ErrNotFound.
+// DeleteKey removes a key, or answers ErrNotFound. For KeepDeleted its record is kept apart: see RestoreKey.
 func (tx *Tx) DeleteKey(id pool.KeyID) error {
 	if err := tx.writable(); err != nil {
 		return err
 	}
 	old, err := tx.Key(id)
 	if err != nil {
+		return err
+	}
+	if err := tx.stageDeleted(id); err != nil {
 		return err
 	}
 	tx.countKey(old.Provider, -1)
@@ -108,7 +111,8 @@ func (tx *Tx) DeleteKey(id pool.KeyID) error {
 func (tx *Tx) newKeyID() pool.KeyID {
 	for {
 		id := pool.NewKeyID()
-		if tx.get(bucketKeys, string(number(uint64(id)))) == nil {
+		key := string(number(uint64(id)))
+		if tx.get(bucketKeys, key) == nil && tx.get(bucketDeletedKeys, key) == nil {
 			return id
 		}
 	}
@@ -174,7 +178,7 @@ func keyRecord(k pool.Key, sealed []byte) *storev1.KeyRecord {
 		Provider: string(k.Provider), SealedSecret: sealed, Display: k.Display, Label: k.Label,
 		Models: k.Models, Weight: small(k.Weight), Priority: small(k.Priority), Regions: k.Regions,
 		CreateTime: stamp(k.CreateTime), ExpireTime: stamp(k.ExpireTime),
-		Disabled: k.Disabled, DisabledUntil: stamp(k.DisabledUntil), Note: k.Note,
+		Disabled: k.Disabled, DisabledUntil: stamp(k.DisabledUntil), Note: k.Note, Category: k.Category,
 	}
 }
 
@@ -185,6 +189,6 @@ func keyOf(r *storev1.KeyRecord, secret pool.Secret) pool.Key {
 		Models: slices.Clone(r.GetModels()), Weight: int(r.GetWeight()), Priority: int(r.GetPriority()),
 		Regions:    slices.Clone(r.GetRegions()),
 		CreateTime: unstamp(r.GetCreateTime()), ExpireTime: unstamp(r.GetExpireTime()),
-		Disabled: r.GetDisabled(), DisabledUntil: unstamp(r.GetDisabledUntil()), Note: r.GetNote(),
+		Disabled: r.GetDisabled(), DisabledUntil: unstamp(r.GetDisabledUntil()), Note: r.GetNote(), Category: r.GetCategory(),
 	}
 }

@@ -90,7 +90,7 @@ func checkSchema(b *bbolt.Tx) error {
 	case v < schemaVersion:
 		return damaged("its schema version is missing")
 	}
-	for _, name := range allBuckets() {
+	for _, name := range firstBuckets() {
 		if b.Bucket([]byte(name)) == nil {
 			return damaged("bucket %s is missing", name)
 		}
@@ -109,6 +109,11 @@ func keysetError(err error) error {
 func (s *Store) beginTerm() error {
 	s.term++
 	return s.db.Update(func(b *bbolt.Tx) error {
+		for _, name := range laterBuckets() {
+			if _, err := b.CreateBucketIfNotExists([]byte(name)); err != nil {
+				return err
+			}
+		}
 		meta := b.Bucket([]byte(bucketMeta))
 		return errors.Join(
 			meta.Put([]byte(metaTerm), number(s.term)),

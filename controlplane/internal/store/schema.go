@@ -21,14 +21,20 @@ const (
 	bucketJoinTokens   = "join_tokens"    // id → record
 	bucketAdmins       = "admins"         // name → record
 	bucketChanges      = "changes"        // revision → what changed
+	bucketDeletedKeys  = "deleted_keys"   // id → record, for 24 hours
 )
 
-func allBuckets() []string {
+// firstBuckets are in every database of this schema.
+func firstBuckets() []string {
 	return []string{
 		bucketMeta, bucketKeys, bucketKeysByFP, bucketKeyCounts, bucketTokens, bucketTokensByHash,
 		bucketProviders, bucketNodes, bucketJoinTokens, bucketAdmins, bucketChanges,
 	}
 }
+
+// laterBuckets came with later releases. An older one does without them, so they do not raise the schema; Open makes those
+// that are missing.
+func laterBuckets() []string { return []string{bucketDeletedKeys} }
 
 // The names in bucket meta.
 const (

@@ -1,0 +1,84 @@
+package store
+
+import (
+	"iter"
+	"time"
+
+	"ollama-api-pool/controlplane/internal/pool"
+	storev1 "ollama-api-pool/gen/pool/store/v1"
+)
+
+// KeepDeleted is for how long a deleted key can be restored. Its secret stays sealed meanwhile, and no node has it.
+const KeepDeleted = 24 * time.Hour
+
+// RestoreKey brings a deleted key back under its id, with a new generation: what was held against it is void. It answers
+// ErrNotFound if there is none or its time is over, and ErrExists if the same key was added again since.
+func (tx *Tx) RestoreKey(id pool.KeyID) (pool.Key, error) {
+	if err := tx.writable(); err != nil {
+		return pool.Key{}, err
+	}
+	r, err := tx.deletedRecord(id)
+	if err != nil {
+		return pool.Key{}, err
+	}
+	if !tx.store.now().Before(r.GetDeleteTime().AsTime().Add(KeepDeleted)) {
+		return pool.Key{}, ErrNotFound
+	}
+	k, err := tx.openKey(r)
+	if err != nil {
+		return pool.Key{}, err
+	}
+	k.Generation++
+	k, err = tx.PutKey(k)
+	if err == nil {
+		tx.stage(bucketDeletedKeys, string(number(uint64(id))), nil)
+	}
+	return k, err
+}
+
+// ForgetDeleted erases the records whose time is over and answers how many there were.
+func (tx *Tx) ForgetDeleted() (int, error) {
+	if err := tx.writable(); err != nil {
+		return 0, err
+	}
+	forgotten := 0
+	for r, err := range tx.deletedKeys() {
+		if err != nil {
+			return 0, err
+		}
+		if !tx.store.now().Before(r.GetDeleteTime().AsTime().Add(KeepDeleted)) {
+			tx.stage(bucketDeletedKeys, string(number(r.GetId())), nil)
+			forgotten++
+		}
+	}
+	return forgotten, nil
+}
+
+// stageDeleted keeps a key's record, with its secret as it was sealed.
+func (tx *Tx) stageDeleted(id pool.KeyID) error {
+	r, err := tx.keyRecord(id)
+	if err != nil {
+		return err
+	}
+	r.DeleteTime = stamp(tx.store.now())
+	b, err := encode(r)
+	if err != nil {
+		return err
+	}
+	tx.stage(bucketDeletedKeys, string(number(uint64(id))), b)
+	return nil
+}
+
+func (tx *Tx) deletedRecord(id pool.KeyID) (*storev1.KeyRecord, error) {
+	b := tx.get(bucketDeletedKeys, string(number(uint64(id))))
+	if b == nil {
+		return nil, ErrNotFound
+	}
+	return decodeKey(id, b)
+}
+
+func (tx *Tx) deletedKeys() iter.Seq2[*storev1.KeyRecord, error] {
+	return records(tx, bucketDeletedKeys, func(key string, value []byte) (*storev1.KeyRecord, error) {
+		return decodeKey(pool.KeyID(parseNumber([]byte(key))), value)
+	})
+}
