@@ -19,6 +19,7 @@ import (
 	"ollama-api-pool/controlplane/internal/probe"
 	"ollama-api-pool/controlplane/internal/rest"
 	"ollama-api-pool/controlplane/internal/stats"
+	"ollama-api-pool/controlplane/internal/store"
 )
 
 const (
@@ -203,6 +204,7 @@ func (s *Server) Run(ctx context.Context) error {
 	g.Go(func() error { return serve(web, s.admin) })
 	g.Go(func() error { return s.stats.Run(life) })
 	g.Go(func() error { s.tick(life); return nil })
+	g.Go(func() error { s.forgetDeleted(life); return nil })
 	g.Go(func() error {
 		select {
 		case <-s.db.config.Failed():
@@ -249,6 +251,29 @@ func (s *Server) tick(ctx context.Context) {
 		select {
 		case <-t.C:
 			s.pool.Tick(s.cfg.Now())
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// forgetDeleted erases deleted keys whose time to be restored is over: at the start, then every hour.
+func (s *Server) forgetDeleted(ctx context.Context) {
+	t := time.NewTicker(time.Hour)
+	defer t.Stop()
+	for {
+		_, err := s.db.config.Update(ctx, func(tx *store.Tx) error {
+			n, err := tx.ForgetDeleted()
+			if n > 0 {
+				s.cfg.Logger.Info("deleted keys forgotten", "keys", n)
+			}
+			return err
+		})
+		if err != nil && ctx.Err() == nil {
+			s.cfg.Logger.Warn("deleted keys could not be forgotten; trying again in an hour", "error", err.Error())
+		}
+		select {
+		case <-t.C:
 		case <-ctx.Done():
 			return
 		}

@@ -79,6 +79,10 @@ func (c *cluster) startControl() {
 	cfg := controlplane.Config{
 		DataDir: filepath.Join(c.dir, "control"), AdminToken: adminToken, JoinToken: joinToken,
 		NodeListener: c.net.listen("control"), AdminListener: c.net.listen("admin"), Logger: c.logs.logger("control"),
+		DialUpstream: func(ctx context.Context, _, address string) (net.Conn, error) {
+			host, _, _ := net.SplitHostPort(address)
+			return c.net.dialer("control")(ctx, host)
+		},
 	}
 	if c.changeCP != nil {
 		c.changeCP(&cfg)

@@ -56,7 +56,7 @@ func start(t *testing.T, change ...func(*adminapi.Config)) *fixture {
 	}
 	api := adminapi.New(c)
 	server, err := rest.New(t.Context(), rest.Config{
-		Register: api.Register, Options: api.Options(), Admit: api.Admit, Log: c.Log, MaxBody: 8 << 20,
+		Register: api.Register, Options: api.Options(), Admit: api.Admit, Open: api.Open(), Log: c.Log, MaxBody: 8 << 20,
 	})
 	if err != nil {
 		t.Fatal(err)
