@@ -82,6 +82,7 @@ func (s *Server) load() (err error) {
 	s.stats, err = stats.New(s.db.stats, c.Now,
 		stats.Log(c.Logger),
 		stats.SaveHealth(s.pool.Unsaved, s.pool.Saved),
+		stats.SaveEvents(s.pool.TakeEvents),
 		stats.Known(s.pool.Exists, s.pool.ExistsToken),
 		stats.OnMerged(func(now time.Time, b stats.Batch) { s.pool.Observe(now, leaseapi.Observations(b)) }))
 	if err != nil {

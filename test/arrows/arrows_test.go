@@ -140,14 +140,14 @@ func TestAForbiddenArrowIsSeen(t *testing.T) {
 
 // Where the plaintext of a secret may be taken out, and how often. A new place needs a reason here.
 var reveals = map[string]int{
-	"controlplane/internal/store/check.go":   1, // the check after an unclean stop opens every secret
-	"controlplane/internal/store/keys.go":    2, // sealing, and the fingerprint
-	"controlplane/internal/store/sealed.go":  1, // sealing
-	"controlplane/internal/leaseapi/wire.go": 1, // into the lease, over mutual TLS
-	"controlplane/internal/leaseapi/join.go": 1, // the proof of a join token
-	"controlplane/server/databases.go":       1, // the CA's key
-	"dataplane/internal/leases/join.go":      1, // the proof of a join token
-	"dataplane/internal/proxy/headers.go":    1, // into the request to the provider
+	"controlplane/internal/store/keys.go":     2, // the fingerprint: to find a key, and to keep it
+	"controlplane/internal/store/sealed.go":   1, // sealing
+	"controlplane/internal/probe/upstream.go": 1, // into the question to the provider
+	"controlplane/internal/leaseapi/wire.go":  1, // into the lease, over mutual TLS
+	"controlplane/internal/leaseapi/join.go":  1, // the proof of a join token
+	"controlplane/server/databases.go":        1, // the CA's key
+	"dataplane/internal/leases/join.go":       1, // the proof of a join token
+	"dataplane/internal/proxy/headers.go":     1, // into the request to the provider
 }
 
 func TestSecretsAreRevealedOnlyWhereTheyMustBe(t *testing.T) {

@@ -59,6 +59,7 @@ func (c Config) log() *slog.Logger {
 type Figures interface {
 	Key(id pool.KeyID) stats.KeyStats
 	KeyHours(id pool.KeyID, now time.Time) []stats.KeyHour
+	KeyEvents(id pool.KeyID) ([]pool.Event, error)
 	Token(id pool.TokenID) stats.TokenStats
 	Providers() []stats.ProviderStats
 	Models(provider pool.ProviderID, limit int) []stats.ModelStats

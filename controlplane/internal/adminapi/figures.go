@@ -16,6 +16,7 @@ type nothing struct{}
 
 func (nothing) Key(pool.KeyID) stats.KeyStats                  { return stats.KeyStats{} }
 func (nothing) KeyHours(pool.KeyID, time.Time) []stats.KeyHour { return nil }
+func (nothing) KeyEvents(pool.KeyID) ([]pool.Event, error)     { return nil, nil }
 func (nothing) Token(pool.TokenID) stats.TokenStats            { return stats.TokenStats{} }
 func (nothing) Providers() []stats.ProviderStats               { return nil }
 func (nothing) Models(pool.ProviderID, int) []stats.ModelStats { return nil }

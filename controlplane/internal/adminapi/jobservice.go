@@ -120,9 +120,8 @@ func (s jobService) selected(ctx context.Context, req *adminv1.CheckKeysRequest)
 		return keys, nil
 	}
 	for i, text := range req.GetIds() {
-		id, err := pool.ParseKeyID(text)
-		v, ok := s.pool.KeyView(id)
-		if err != nil || !ok || provider != "" && v.Key.Provider != provider {
+		v, ok := s.keyNamed(text, provider)
+		if !ok {
 			return nil, noKey(fmt.Sprintf("ids[%d]", i))
 		}
 		if s.matches(f, v) {

@@ -75,3 +75,13 @@ func (n named) find(tx *store.Tx, provider pool.ProviderID) (pool.Key, error) {
 	}
 	return k, err
 }
+
+// keyNamed answers the key with this id, unless it belongs to another provider than the one that is named, if any.
+func (a *API) keyNamed(id string, provider pool.ProviderID) (pool.KeyView, bool) {
+	parsed, err := pool.ParseKeyID(id)
+	if err != nil {
+		return pool.KeyView{}, false
+	}
+	v, ok := a.pool.KeyView(parsed)
+	return v, ok && (provider == "" || v.Key.Provider == provider)
+}

@@ -24,12 +24,8 @@ func (s keyService) GetKey(ctx context.Context, req *adminv1.GetKeyRequest) (*ad
 	if err != nil {
 		return nil, err
 	}
-	id, err := pool.ParseKeyID(req.GetId())
-	if err != nil {
-		return nil, noKey("")
-	}
-	v, ok := s.pool.KeyView(id)
-	if !ok || provider != "" && v.Key.Provider != provider {
+	v, ok := s.keyNamed(req.GetId(), provider)
+	if !ok {
 		return nil, noKey("")
 	}
 	return &adminv1.GetKeyResponse{ApiKey: s.wireKey(v)}, nil

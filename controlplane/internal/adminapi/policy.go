@@ -39,6 +39,7 @@ var policy = caller.Policy{
 
 	adminv1.StatsService_GetStats_FullMethodName:       caller.RoleViewer,
 	adminv1.StatsService_GetKeyStats_FullMethodName:    caller.RoleViewer,
+	adminv1.StatsService_GetKeyHistory_FullMethodName:  caller.RoleViewer,
 	adminv1.StatsService_GetPublicStats_FullMethodName: caller.RoleViewer,
 
 	adminv1.CacheService_GetCacheStats_FullMethodName: caller.RoleViewer,

@@ -1,6 +1,7 @@
 package adminapi_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -30,6 +31,15 @@ func (c counted) Key(pool.KeyID) stats.KeyStats {
 func (c counted) KeyHours(_ pool.KeyID, now time.Time) []stats.KeyHour {
 	hour := now.Truncate(time.Hour)
 	return []stats.KeyHour{{Hour: hour.Add(-30 * time.Hour), Total: 9}, {Hour: hour.Add(-23 * time.Hour), Total: 5}, {Hour: hour, Total: 4, Success: 3, Failure: 1}}
+}
+
+func (c counted) KeyEvents(id pool.KeyID) ([]pool.Event, error) {
+	now := c.now()
+	return []pool.Event{
+		{Key: id, Time: now, Status: pool.StatusCooling, Reason: pool.RateLimited, Until: now.Add(time.Minute)},
+		{Key: id, Time: now, Node: "eu-1", Reason: pool.Recovered, Probe: true},
+		{Key: id, Time: now, Node: "eu-1", Reason: pool.RateLimited, HTTPStatus: 429, Count: 2},
+	}, nil
 }
 
 func (c counted) Token(pool.TokenID) stats.TokenStats {
@@ -95,6 +105,18 @@ func TestStats(t *testing.T) {
 	if hours := list(row, "hours"); len(hours) != 2 || hours[1]["success"] != 3.0 {
 		t.Errorf("hours are %v", hours)
 	}
+	history := f.must("GET", "/admin/api-keys/"+id+"/history", "")
+	if hours := list(history, "hours"); len(hours) != 3 || hours[0]["total"] != 9.0 {
+		t.Errorf("hours of the history are %v", hours)
+	}
+	for i, want := range []string{"status cooling rate_limited  0", "probe  recovered eu-1 0", "failure  rate_limited eu-1 429"} {
+		e := list(history, "events")[i]
+		if got := fmt.Sprint(e["kind"], " ", e["status"], " ", e["reason"], " ", e["node"], " ", e["httpStatus"]); got != want {
+			t.Errorf("event %d is %q, want %q", i, got, want)
+		}
+	}
+	f.refuse("GET", "/admin/api-keys/"+id+"/history?provider=openrouter", "", 404, "KEY_NOT_FOUND", "")
+	f.refuse("GET", "/admin/api-keys/canary/history", "", 404, "KEY_NOT_FOUND", "")
 	tokens := list(f.must("GET", "/admin/tokens", ""), "clientTokens")
 	f.want(tokens[0], "11", "stats", "total")
 	f.want(tokens[0], "2", "stats", "clientError")

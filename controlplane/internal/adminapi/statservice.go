@@ -120,10 +120,14 @@ func (a *API) statsRow(v pool.KeyView) *adminv1.KeyStatsRow {
 	yesterday := now.Truncate(time.Hour).Add(-23 * time.Hour)
 	for _, h := range a.stats.KeyHours(v.Key.ID, now) {
 		if !h.Hour.Before(yesterday) {
-			row.Hours = append(row.Hours, &adminv1.KeyHour{
-				Hour: stamp(h.Hour), Total: float64(h.Total), Success: float64(h.Success), Failure: float64(h.Failure),
-			})
+			row.Hours = append(row.Hours, wireKeyHour(h))
 		}
 	}
 	return row
+}
+
+func wireKeyHour(h stats.KeyHour) *adminv1.KeyHour {
+	return &adminv1.KeyHour{
+		Hour: stamp(h.Hour), Total: float64(h.Total), Success: float64(h.Success), Failure: float64(h.Failure),
+	}
 }

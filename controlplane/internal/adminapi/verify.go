@@ -56,9 +56,8 @@ func (s keyService) verified(ctx context.Context, req *adminv1.VerifyKeyRequest)
 		}
 		return of, pool.NewSecret(req.GetApiKey()), nil
 	}
-	id, err := pool.ParseKeyID(req.GetId())
-	v, ok := s.pool.KeyView(id)
-	if err != nil || !ok || provider != "" && v.Key.Provider != provider {
+	v, ok := s.keyNamed(req.GetId(), provider)
+	if !ok {
 		return of, key, noKey("id")
 	}
 	of, ok = s.pool.Provider(v.Key.Provider)

@@ -322,7 +322,9 @@ func TestCheck(t *testing.T) {
 	var keys []pool.Key
 	f.pool.EachKey(0, func(v pool.KeyView) bool { keys = append(keys, v.Key); return true })
 	byKey := map[string]probe.Answer{}
-	f.answer = func(_ context.Context, key string) (probe.Answer, probe.Models, error) { return byKey[key], probe.Models{}, nil }
+	f.answer = func(_ context.Context, key string) (probe.Answer, probe.Models, error) {
+		return byKey[key], probe.Models{}, nil
+	}
 	good := probe.Answer{Finding: probe.Good}
 	rejected := probe.Answer{Finding: probe.Rejected, Reason: probe.AuthRejected}
 	rows := []struct {

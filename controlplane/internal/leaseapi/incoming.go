@@ -68,5 +68,6 @@ func signal(s *leasev1.KeySignal) pool.Signal {
 	return pool.Signal{
 		Key: pool.KeyID(s.GetKeyId()), Generation: s.GetGeneration(), Reason: reason(s.GetReason()),
 		RetryAfter: s.GetRetryAfter().AsDuration(), Count: int(min(s.GetCount(), 1000)), Probe: s.GetProbe(),
+		HTTPStatus: int(min(s.GetHttpStatus(), 999)),
 	}
 }

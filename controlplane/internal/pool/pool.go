@@ -64,6 +64,7 @@ type Pool struct {
 	timed     map[KeyID]*keyState // those with an end of life or of an operator's disable
 	lastTimed time.Time
 	unsaved   map[KeyID]struct{} // health that stats.db does not hold yet
+	history   history            // that stats.db does not hold yet
 	healthSeq uint64             // of the last health update told to any node; rises within the term
 	urgent    uint64             // counts changes that nodes must confirm; see Receipt
 	progress  chan struct{}      // closed and replaced whenever a node confirms, comes or goes
@@ -157,6 +158,9 @@ func (p *Pool) putKeyLocked(now time.Time, key Key) {
 		p.unsaved[key.ID] = struct{}{}
 	}
 	p.indexLocked(k)
+	if before.ID != 0 && (before.Disabled != key.Disabled || before.Generation != key.Generation) {
+		p.changedLocked(now, k)
+	}
 	if !key.ExpireTime.IsZero() || key.Disabled {
 		p.timed[key.ID] = k
 	}

@@ -8,6 +8,7 @@ type Signal struct {
 	Generation uint64
 	Reason     Reason
 	RetryAfter time.Duration // what the upstream said; 0: nothing
+	HTTPStatus int           // of the upstream; 0: none
 	Count      int           // times in a row since the node's last signal; 0 counts as 1
 	Probe      bool          // the answer to a probe that the node was asked for
 }
@@ -31,6 +32,7 @@ func (p *Pool) Signal(now time.Time, from NodeID, s Signal) {
 	if k == nil || s.Generation != k.key.Generation {
 		return
 	}
+	p.metLocked(now, from, s)
 	if s.Probe {
 		p.probedLocked(now, from, k, s)
 		return
@@ -188,10 +190,14 @@ func (p *Pool) ejectFor(id ProviderID) time.Duration {
 // when Saved says that it is on disk.
 func (p *Pool) setLocked(now time.Time, k *keyState, h Health) {
 	h.Key, h.Generation = k.key.ID, k.key.Generation
-	if h.Phase != k.health.Phase {
+	before := k.health
+	if h.Phase != before.Phase {
 		k.since = now
 	}
 	k.health = h
+	if h.Phase != before.Phase && !(h.Usable() && before.Usable()) {
+		p.changedLocked(now, k)
+	}
 	p.indexLocked(k)
 	p.unsaved[h.Key] = struct{}{}
 	if h.Usable() && !k.told.Usable() {

@@ -52,11 +52,13 @@ func (p *Pool) tickTimedLocked(now time.Time) {
 	for id, k := range p.timed {
 		if k.key.ExpiredAt(now) {
 			delete(p.timed, id)
+			p.changedLocked(now, k)
 			p.touchLocked(func(s *Session) { s.removeKey(id) })
 			continue
 		}
 		if k.key.Disabled && !k.key.DisabledAt(now) && !k.ended {
 			k.ended = true
+			p.changedLocked(now, k)
 			p.touchLocked(func(s *Session) {
 				if s.mayHold(k.key, now) {
 					s.health[id] = struct{}{}

@@ -1,8 +1,8 @@
 // Package probe asks an upstream about a key as cheaply as it can: whether the key is good, and which models it serves.
 //
 // It is for what operators ask by hand (imports, verification, checks). The probes that decide a key's health in the fleet
-// are made by the data planes. Both keep to the same rules, which each plane has for itself: twins.go of test/arrows
-// compares what must not differ.
+// are made by the data planes. Both keep to the same rules, which each plane has for itself; test/arrows compares what must
+// not differ.
 //
 // A question costs no token where the upstream allows it, has a time limit, follows no redirect, and goes to the key's own
 // provider only. What an answer says in words is judged here and told to nobody.

@@ -47,6 +47,7 @@ type nullStore struct{}
 func (*nullStore) LoadStats(func(Row) error) (Loaded, error)  { return Loaded{}, nil }
 func (*nullStore) CommitTick(Tick) error                      { return nil }
 func (*nullStore) Checkpoint(Chunk) error                     { return nil }
+func (*nullStore) KeyEvents(pool.KeyID) ([]pool.Event, error) { return nil, nil }
 func (*nullStore) DropRange(RowKey, RowKey, int) (int, error) { return 0, nil }
 
 // TestMemory keeps keys cheap: used for one hour, and in every hour of two days and more.

@@ -34,9 +34,11 @@ type Collector struct {
 	onMerged        func(time.Time, Batch)
 	unsaved         func() []pool.Health
 	saved           func([]pool.Health)
+	events          func() []pool.Event
 	keyKnown        func(pool.KeyID) bool
 	tokenKnown      func(pool.TokenID) bool
 	loaded          []pool.Health
+	told            []pool.KeyID // that had a history at New, until Run has looked which of them are gone
 
 	mu         sync.RWMutex // guards what follows; held over no call of the store or of a hook
 	table      table        // committed
@@ -47,7 +49,7 @@ type Collector struct {
 	dirty      map[RowKey]struct{} // committed rows that a checkpoint has still to write
 	goneKeys   []pool.KeyID        // to be dropped
 	goneTokens []pool.TokenID
-	goneHealth []pool.KeyID
+	goneNow    []pool.KeyID // of those, the ones whose health and history the next tick drops
 	stopped    bool
 
 	// The fields below belong to the goroutine of Run.
@@ -84,6 +86,10 @@ func SaveHealth(unsaved func() []pool.Health, saved func([]pool.Health)) Option 
 	return func(c *Collector) { c.unsaved, c.saved = unsaved, saved }
 }
 
+// SaveEvents has each tick save what take answers, as the keys' history. What a full disk does not take is lost: it is for
+// people, and the next events are coming.
+func SaveEvents(take func() []pool.Event) Option { return func(c *Collector) { c.events = take } }
+
 // Known tells which keys and tokens exist, so that late reports about deleted ones make no rows again. Without it all exist.
 // Both must already answer false for what is passed to Forget. They are first called by Run, which forgets all that do not
 // exist, and by Submit: what they ask must be loaded by then.
@@ -97,6 +103,7 @@ func New(store Store, now func() time.Time, opts ...Option) (*Collector, error) 
 		store: store, now: now, tickEvery: 200 * time.Millisecond, checkpointEvery: 30 * time.Second, chunkRows: 10_000,
 		log: slog.Default(), onMerged: func(time.Time, Batch) {},
 		unsaved: func() []pool.Health { return nil }, saved: func([]pool.Health) {},
+		events:   func() []pool.Event { return nil },
 		keyKnown: func(pool.KeyID) bool { return true }, tokenKnown: func(pool.TokenID) bool { return true },
 		table: newTable(), cursors: map[stream]Cursor{}, open: newOpenTick(), names: newNames(),
 		dirty: map[RowKey]struct{}{}, held: map[pool.KeyID]struct{}{},
@@ -110,12 +117,12 @@ func New(store Store, now func() time.Time, opts ...Option) (*Collector, error) 
 	return c, nil
 }
 
-// Forget drops the rows of deleted keys and tokens with the next checkpoint, and the keys' health with the next tick. What
+// Forget drops the rows of deleted keys and tokens with the next checkpoint, and the keys' health and history with the next tick. What
 // they added to totals stays.
 func (c *Collector) Forget(keys []pool.KeyID, tokens []pool.TokenID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.goneKeys = append(c.goneKeys, keys...)
 	c.goneTokens = append(c.goneTokens, tokens...)
-	c.goneHealth = append(c.goneHealth, keys...)
+	c.goneNow = append(c.goneNow, keys...)
 }

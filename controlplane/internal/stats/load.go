@@ -20,7 +20,7 @@ func (c *Collector) load() error {
 	for _, cur := range kept.Cursors {
 		c.cursors[stream{cur.Node, cur.Epoch}] = cur
 	}
-	c.loaded = kept.Health
+	c.loaded, c.told = kept.Health, kept.Told
 	for _, h := range kept.Health {
 		c.held[h.Key] = struct{}{}
 	}
@@ -53,7 +53,8 @@ func (c *Collector) forgetUnknown() {
 	c.mu.RLock()
 	keys, tokens := slices.Collect(maps.Keys(c.table.keys)), slices.Collect(maps.Keys(c.table.tokens))
 	c.mu.RUnlock()
-	keys = slices.AppendSeq(keys, maps.Keys(c.held))
+	keys = append(slices.AppendSeq(keys, maps.Keys(c.held)), c.told...)
+	c.told = nil
 	keys = slices.DeleteFunc(keys, c.keyKnown)
 	tokens = slices.DeleteFunc(tokens, c.tokenKnown)
 	c.Forget(keys, tokens)

@@ -19,6 +19,7 @@ type memStore struct {
 	log     []Tick
 	cursors map[stream]Cursor
 	health  map[pool.KeyID]pool.Health
+	events  map[pool.KeyID][]pool.Event
 	seq     uint64
 	folded  uint64
 	writes  int
@@ -32,7 +33,7 @@ type memRow struct {
 }
 
 func newMemStore() *memStore {
-	return &memStore{totals: map[RowKey]memRow{}, cursors: map[stream]Cursor{}, health: map[pool.KeyID]pool.Health{}}
+	return &memStore{totals: map[RowKey]memRow{}, cursors: map[stream]Cursor{}, health: map[pool.KeyID]pool.Health{}, events: map[pool.KeyID][]pool.Event{}}
 }
 
 func (m *memStore) write(effect func()) error {
@@ -78,6 +79,9 @@ func (m *memStore) LoadStats(each func(Row) error) (Loaded, error) {
 	for _, h := range m.health {
 		l.Health = append(l.Health, h)
 	}
+	for id := range m.events {
+		l.Told = append(l.Told, id)
+	}
 	return l, nil
 }
 
@@ -100,7 +104,19 @@ func (m *memStore) CommitTick(t Tick) error {
 		for _, id := range t.DropHealth {
 			delete(m.health, id)
 		}
+		for _, e := range t.Events {
+			m.events[e.Key] = append(m.events[e.Key], e)
+		}
+		for _, id := range t.DropEvents {
+			delete(m.events, id)
+		}
 	})
+}
+
+func (m *memStore) KeyEvents(id pool.KeyID) ([]pool.Event, error) {
+	events := slices.Clone(m.events[id])
+	slices.Reverse(events)
+	return events, nil
 }
 
 func (m *memStore) Checkpoint(c Chunk) error {

@@ -77,6 +77,9 @@ func (c *Collector) KeyHours(id pool.KeyID, now time.Time) []KeyHour {
 	return hours
 }
 
+// KeyEvents answers a key's history, newest first; what is younger than a tick is not in it yet.
+func (c *Collector) KeyEvents(id pool.KeyID) ([]pool.Event, error) { return c.store.KeyEvents(id) }
+
 // Token answers a token's totals; zero if it was never used.
 func (c *Collector) Token(id pool.TokenID) TokenStats {
 	c.mu.RLock()

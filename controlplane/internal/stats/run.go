@@ -74,7 +74,7 @@ func (c *Collector) stop() {
 func (c *Collector) commit() (done bool, err error) {
 	polled := c.unsaved()
 	flight, gone := c.takeOff()
-	t := Tick{Seq: c.seq}
+	t := Tick{Seq: c.seq, Events: c.events(), DropEvents: gone}
 	t.Health, t.DropHealth = c.sortHealth(polled, gone)
 	if flight != nil {
 		t.Rows, t.Cursors = flight.record(c.now())
@@ -82,7 +82,7 @@ func (c *Collector) commit() (done bool, err error) {
 			t.Seq++
 		}
 	}
-	if len(t.Cursors)+len(t.Health)+len(t.DropHealth) > 0 {
+	if len(t.Cursors)+len(t.Health)+len(t.DropHealth)+len(t.Events)+len(t.DropEvents) > 0 {
 		err := c.store.CommitTick(t)
 		if c.tellFull(err) {
 			return false, nil
@@ -110,7 +110,7 @@ func (c *Collector) takeOff() (*openTick, []pool.KeyID) {
 	if c.flight == nil && len(c.open.cursors) > 0 {
 		c.flight, c.open = c.open, newOpenTick()
 	}
-	return c.flight, c.goneHealth
+	return c.flight, c.goneNow
 }
 
 // land makes a committed tick visible.
@@ -132,7 +132,7 @@ func (c *Collector) land(t Tick, gone int) error {
 	for _, cur := range t.Cursors {
 		c.cursors[stream{cur.Node, cur.Epoch}] = cur
 	}
-	c.seq, c.flight, c.goneHealth = t.Seq, nil, c.goneHealth[gone:]
+	c.seq, c.flight, c.goneNow = t.Seq, nil, c.goneNow[gone:]
 	return nil
 }
 

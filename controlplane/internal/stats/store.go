@@ -22,6 +22,8 @@ type Store interface {
 	CommitTick(Tick) error
 	// Checkpoint writes all of one chunk, durably, or nothing.
 	Checkpoint(Chunk) error
+	// KeyEvents answers a key's history, newest first. It may be called by anyone at any time until the store is closed.
+	KeyEvents(id pool.KeyID) ([]pool.Event, error)
 	// DropRange deletes up to limit rows from the key from on, before the key to, and answers how many it found.
 	DropRange(from, to RowKey, limit int) (int, error)
 }
@@ -58,7 +60,12 @@ type Tick struct {
 	Cursors    []Cursor
 	Health     []pool.Health
 	DropHealth []pool.KeyID
+	Events     []pool.Event // what happened with keys; the store keeps the last EventsKept of each
+	DropEvents []pool.KeyID // keys whose history goes
 }
+
+// EventsKept is how many events of a key are kept.
+const EventsKept = 100
 
 // Chunk is a part of a checkpoint.
 type Chunk struct {
@@ -77,4 +84,5 @@ type Loaded struct {
 	Folded  uint64 // last tick that went from the log
 	Cursors []Cursor
 	Health  []pool.Health
+	Told    []pool.KeyID // keys that have a history
 }

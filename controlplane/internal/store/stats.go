@@ -20,6 +20,7 @@ const (
 	statsTickLog = "ticklog" // number of the tick → TickRecord
 	statsTotals  = "totals"  // row → TotalRecord
 	statsHealth  = "health"  // key id → HealthRecord
+	statsEvents  = "events"  // key id ‖ number → EventRecord, of each key the last hundred
 )
 
 // The names in bucket meta; the schema's is metaSchema, as in config.db.
@@ -29,8 +30,12 @@ func statsBuckets() []string {
 	return []string{statsMeta, statsCursors, statsTickLog, statsTotals, statsHealth}
 }
 
+// laterStatsBuckets came with later releases. An older one does without them, so they do not raise the schema; OpenStats
+// makes those that are missing.
+func laterStatsBuckets() []string { return []string{statsEvents} }
+
 // Stats keeps counters, the cursors of the nodes that reported them, and the health of keys. It has a file of its own, so
-// that its commits never stand in front of a change of the configuration. Only one goroutine may use it at a time.
+// that its commits never stand in front of a change of the configuration. Only one goroutine may use it at a time, but for KeyEvents.
 type Stats struct {
 	db     *bbolt.DB
 	commit func(*bbolt.Tx) error // as bbolt does it; tests let it fail
@@ -42,7 +47,7 @@ var _ stats.Store = (*Stats)(nil)
 // CreateStats makes an empty file. It never replaces one.
 func CreateStats(path string) error {
 	return createBolt(path, func(tx *bbolt.Tx) error {
-		for _, name := range statsBuckets() {
+		for _, name := range append(statsBuckets(), laterStatsBuckets()...) {
 			if _, err := tx.CreateBucket([]byte(name)); err != nil {
 				return err
 			}
@@ -63,7 +68,31 @@ func OpenStats(path string) (*Stats, error) {
 	if err := db.View(checkStats); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), db.Close())
 	}
-	return &Stats{db: db, commit: (*bbolt.Tx).Commit}, nil
+	s := &Stats{db: db, commit: (*bbolt.Tx).Commit}
+	if err := s.addLaterBuckets(); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), db.Close())
+	}
+	return s, nil
+}
+
+func (s *Stats) addLaterBuckets() error {
+	missing := false
+	if err := s.db.View(func(tx *bbolt.Tx) error {
+		for _, name := range laterStatsBuckets() {
+			missing = missing || tx.Bucket([]byte(name)) == nil
+		}
+		return nil
+	}); err != nil || !missing {
+		return err
+	}
+	return s.write(func(tx *bbolt.Tx) error {
+		for _, name := range laterStatsBuckets() {
+			if _, err := tx.CreateBucketIfNotExists([]byte(name)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // checkStats goes by the frame only: rows are looked at when they are loaded.

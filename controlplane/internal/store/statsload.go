@@ -19,6 +19,7 @@ func (s *Stats) LoadStats(each func(stats.Row) error) (loaded stats.Loaded, err 
 		if err := loadCursors(tx, &loaded); err != nil {
 			return err
 		}
+		loaded.Told = keysWithEvents(tx.Bucket([]byte(statsEvents)))
 		return loadHealth(tx, &loaded)
 	})
 	return loaded, err

@@ -37,7 +37,7 @@ func (s *Stats) CommitTick(t stats.Tick) error {
 				return err
 			}
 		}
-		return nil
+		return writeEvents(tx.Bucket([]byte(statsEvents)), t)
 	})
 }
 

@@ -52,7 +52,8 @@ type KeyServiceClient interface {
 	UpdateKey(ctx context.Context, in *UpdateKeyRequest, opts ...grpc.CallOption) (*UpdateKeyResponse, error)
 	// DeleteKey deletes one key.
 	DeleteKey(ctx context.Context, in *DeleteKeyRequest, opts ...grpc.CallOption) (*DeleteKeyResponse, error)
-	// RestoreKey brings back a key that was deleted less than 24 hours ago, as it was but for what was held against it.
+	// RestoreKey brings back a key that was deleted less than 24 hours ago, under its id and as it was, but for what was held
+	// against it and its figures, which begin anew.
 	RestoreKey(ctx context.Context, in *RestoreKeyRequest, opts ...grpc.CallOption) (*RestoreKeyResponse, error)
 	// VerifyKey asks the upstream whether a key is good and which models it serves. Nothing is changed, stored or held
 	// against the key.
@@ -190,7 +191,8 @@ type KeyServiceServer interface {
 	UpdateKey(context.Context, *UpdateKeyRequest) (*UpdateKeyResponse, error)
 	// DeleteKey deletes one key.
 	DeleteKey(context.Context, *DeleteKeyRequest) (*DeleteKeyResponse, error)
-	// RestoreKey brings back a key that was deleted less than 24 hours ago, as it was but for what was held against it.
+	// RestoreKey brings back a key that was deleted less than 24 hours ago, under its id and as it was, but for what was held
+	// against it and its figures, which begin anew.
 	RestoreKey(context.Context, *RestoreKeyRequest) (*RestoreKeyResponse, error)
 	// VerifyKey asks the upstream whether a key is good and which models it serves. Nothing is changed, stored or held
 	// against the key.

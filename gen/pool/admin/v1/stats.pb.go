@@ -1046,6 +1046,216 @@ func (x *PublicHour) GetFailureCount() float64 {
 	return 0
 }
 
+// GetKeyHistoryRequest names a key.
+type GetKeyHistoryRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its id.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetKeyHistoryRequest) Reset() {
+	*x = GetKeyHistoryRequest{}
+	mi := &file_pool_admin_v1_stats_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetKeyHistoryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetKeyHistoryRequest) ProtoMessage() {}
+
+func (x *GetKeyHistoryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_pool_admin_v1_stats_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetKeyHistoryRequest.ProtoReflect.Descriptor instead.
+func (*GetKeyHistoryRequest) Descriptor() ([]byte, []int) {
+	return file_pool_admin_v1_stats_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *GetKeyHistoryRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// GetKeyHistoryResponse is what happened with a key.
+type GetKeyHistoryResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The last 100 events, newest first. When very much happens at once, some are left out.
+	Events []*KeyEvent `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
+	// Its last 48 hours, oldest first; hours without an attempt are left out.
+	Hours         []*KeyHour `protobuf:"bytes,2,rep,name=hours,proto3" json:"hours,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetKeyHistoryResponse) Reset() {
+	*x = GetKeyHistoryResponse{}
+	mi := &file_pool_admin_v1_stats_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetKeyHistoryResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetKeyHistoryResponse) ProtoMessage() {}
+
+func (x *GetKeyHistoryResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_pool_admin_v1_stats_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetKeyHistoryResponse.ProtoReflect.Descriptor instead.
+func (*GetKeyHistoryResponse) Descriptor() ([]byte, []int) {
+	return file_pool_admin_v1_stats_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *GetKeyHistoryResponse) GetEvents() []*KeyEvent {
+	if x != nil {
+		return x.Events
+	}
+	return nil
+}
+
+func (x *GetKeyHistoryResponse) GetHours() []*KeyHour {
+	if x != nil {
+		return x.Hours
+	}
+	return nil
+}
+
+// KeyEvent is one thing that happened with a key.
+type KeyEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// When the control plane heard of it.
+	Time *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
+	// failure (a node met it), probe (what a node was answered when it asked about the key), status (it changed).
+	Kind string `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
+	// The node; empty: it was no node's doing.
+	Node string `protobuf:"bytes,3,opt,name=node,proto3" json:"node,omitempty"`
+	// Why, as in ApiKey; of a probe also recovered, or local_error: nothing was learnt.
+	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The upstream's HTTP status; 0: there was none, or it is not about one.
+	HttpStatus int32 `protobuf:"varint,5,opt,name=http_status,json=httpStatus,proto3" json:"http_status,omitempty"`
+	// How many such failures in a row it stands for.
+	Count int32 `protobuf:"varint,6,opt,name=count,proto3" json:"count,omitempty"`
+	// Of a status event: the new status.
+	Status string `protobuf:"bytes,7,opt,name=status,proto3" json:"status,omitempty"`
+	// Of a status event: when the status may end by itself; absent: it will not, or it is active.
+	Until         *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=until,proto3" json:"until,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeyEvent) Reset() {
+	*x = KeyEvent{}
+	mi := &file_pool_admin_v1_stats_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeyEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeyEvent) ProtoMessage() {}
+
+func (x *KeyEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_pool_admin_v1_stats_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeyEvent.ProtoReflect.Descriptor instead.
+func (*KeyEvent) Descriptor() ([]byte, []int) {
+	return file_pool_admin_v1_stats_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *KeyEvent) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *KeyEvent) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *KeyEvent) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *KeyEvent) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *KeyEvent) GetHttpStatus() int32 {
+	if x != nil {
+		return x.HttpStatus
+	}
+	return 0
+}
+
+func (x *KeyEvent) GetCount() int32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *KeyEvent) GetStatus() string {
+	if x != nil {
+		return x.Status
+	}
+	return ""
+}
+
+func (x *KeyEvent) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
 var File_pool_admin_v1_stats_proto protoreflect.FileDescriptor
 
 const file_pool_admin_v1_stats_proto_rawDesc = "" +
@@ -1139,10 +1349,26 @@ const file_pool_admin_v1_stats_proto_rawDesc = "" +
 	"\x04hour\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04hour\x12%\n" +
 	"\x0etotal_requests\x18\x02 \x01(\x01R\rtotalRequests\x12#\n" +
 	"\rsuccess_count\x18\x03 \x01(\x01R\fsuccessCount\x12#\n" +
-	"\rfailure_count\x18\x04 \x01(\x01R\ffailureCount2\xde\x02\n" +
+	"\rfailure_count\x18\x04 \x01(\x01R\ffailureCount\"&\n" +
+	"\x14GetKeyHistoryRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"v\n" +
+	"\x15GetKeyHistoryResponse\x12/\n" +
+	"\x06events\x18\x01 \x03(\v2\x17.pool.admin.v1.KeyEventR\x06events\x12,\n" +
+	"\x05hours\x18\x02 \x03(\v2\x16.pool.admin.v1.KeyHourR\x05hours\"\xfb\x01\n" +
+	"\bKeyEvent\x12.\n" +
+	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x12\n" +
+	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x12\n" +
+	"\x04node\x18\x03 \x01(\tR\x04node\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x1f\n" +
+	"\vhttp_status\x18\x05 \x01(\x05R\n" +
+	"httpStatus\x12\x14\n" +
+	"\x05count\x18\x06 \x01(\x05R\x05count\x12\x16\n" +
+	"\x06status\x18\a \x01(\tR\x06status\x120\n" +
+	"\x05until\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x05until2\xe1\x03\n" +
 	"\fStatsService\x12a\n" +
 	"\bGetStats\x12\x1e.pool.admin.v1.GetStatsRequest\x1a\x1f.pool.admin.v1.GetStatsResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\f/admin/stats\x12o\n" +
-	"\vGetKeyStats\x12!.pool.admin.v1.GetKeyStatsRequest\x1a\".pool.admin.v1.GetKeyStatsResponse\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/admin/keys/stats\x12z\n" +
+	"\vGetKeyStats\x12!.pool.admin.v1.GetKeyStatsRequest\x1a\".pool.admin.v1.GetKeyStatsResponse\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/admin/keys/stats\x12\x80\x01\n" +
+	"\rGetKeyHistory\x12#.pool.admin.v1.GetKeyHistoryRequest\x1a$.pool.admin.v1.GetKeyHistoryResponse\"$\x82\xd3\xe4\x93\x02\x1e\x12\x1c/admin/api-keys/{id}/history\x12z\n" +
 	"\x0eGetPublicStats\x12$.pool.admin.v1.GetPublicStatsRequest\x1a%.pool.admin.v1.GetPublicStatsResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\x12\x13/admin/public-statsB+Z)ollama-api-pool/gen/pool/admin/v1;adminv1b\x06proto3"
 
 var (
@@ -1157,7 +1383,7 @@ func file_pool_admin_v1_stats_proto_rawDescGZIP() []byte {
 	return file_pool_admin_v1_stats_proto_rawDescData
 }
 
-var file_pool_admin_v1_stats_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_pool_admin_v1_stats_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_pool_admin_v1_stats_proto_goTypes = []any{
 	(*GetStatsRequest)(nil),        // 0: pool.admin.v1.GetStatsRequest
 	(*GetStatsResponse)(nil),       // 1: pool.admin.v1.GetStatsResponse
@@ -1171,33 +1397,42 @@ var file_pool_admin_v1_stats_proto_goTypes = []any{
 	(*GetPublicStatsRequest)(nil),  // 9: pool.admin.v1.GetPublicStatsRequest
 	(*GetPublicStatsResponse)(nil), // 10: pool.admin.v1.GetPublicStatsResponse
 	(*PublicHour)(nil),             // 11: pool.admin.v1.PublicHour
-	(*timestamppb.Timestamp)(nil),  // 12: google.protobuf.Timestamp
-	(*KeyStats)(nil),               // 13: pool.admin.v1.KeyStats
+	(*GetKeyHistoryRequest)(nil),   // 12: pool.admin.v1.GetKeyHistoryRequest
+	(*GetKeyHistoryResponse)(nil),  // 13: pool.admin.v1.GetKeyHistoryResponse
+	(*KeyEvent)(nil),               // 14: pool.admin.v1.KeyEvent
+	(*timestamppb.Timestamp)(nil),  // 15: google.protobuf.Timestamp
+	(*KeyStats)(nil),               // 16: pool.admin.v1.KeyStats
 }
 var file_pool_admin_v1_stats_proto_depIdxs = []int32{
 	2,  // 0: pool.admin.v1.GetStatsResponse.providers:type_name -> pool.admin.v1.ProviderStats
 	3,  // 1: pool.admin.v1.GetStatsResponse.models:type_name -> pool.admin.v1.ModelStats
 	4,  // 2: pool.admin.v1.GetStatsResponse.hours:type_name -> pool.admin.v1.HourStats
-	12, // 3: pool.admin.v1.HourStats.hour:type_name -> google.protobuf.Timestamp
+	15, // 3: pool.admin.v1.HourStats.hour:type_name -> google.protobuf.Timestamp
 	7,  // 4: pool.admin.v1.GetKeyStatsResponse.keys:type_name -> pool.admin.v1.KeyStatsRow
-	13, // 5: pool.admin.v1.KeyStatsRow.stats:type_name -> pool.admin.v1.KeyStats
+	16, // 5: pool.admin.v1.KeyStatsRow.stats:type_name -> pool.admin.v1.KeyStats
 	8,  // 6: pool.admin.v1.KeyStatsRow.hours:type_name -> pool.admin.v1.KeyHour
-	12, // 7: pool.admin.v1.KeyHour.hour:type_name -> google.protobuf.Timestamp
+	15, // 7: pool.admin.v1.KeyHour.hour:type_name -> google.protobuf.Timestamp
 	3,  // 8: pool.admin.v1.GetPublicStatsResponse.top_models:type_name -> pool.admin.v1.ModelStats
 	11, // 9: pool.admin.v1.GetPublicStatsResponse.hours:type_name -> pool.admin.v1.PublicHour
-	12, // 10: pool.admin.v1.GetPublicStatsResponse.as_of_time:type_name -> google.protobuf.Timestamp
-	12, // 11: pool.admin.v1.PublicHour.hour:type_name -> google.protobuf.Timestamp
-	0,  // 12: pool.admin.v1.StatsService.GetStats:input_type -> pool.admin.v1.GetStatsRequest
-	5,  // 13: pool.admin.v1.StatsService.GetKeyStats:input_type -> pool.admin.v1.GetKeyStatsRequest
-	9,  // 14: pool.admin.v1.StatsService.GetPublicStats:input_type -> pool.admin.v1.GetPublicStatsRequest
-	1,  // 15: pool.admin.v1.StatsService.GetStats:output_type -> pool.admin.v1.GetStatsResponse
-	6,  // 16: pool.admin.v1.StatsService.GetKeyStats:output_type -> pool.admin.v1.GetKeyStatsResponse
-	10, // 17: pool.admin.v1.StatsService.GetPublicStats:output_type -> pool.admin.v1.GetPublicStatsResponse
-	15, // [15:18] is the sub-list for method output_type
-	12, // [12:15] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	15, // 10: pool.admin.v1.GetPublicStatsResponse.as_of_time:type_name -> google.protobuf.Timestamp
+	15, // 11: pool.admin.v1.PublicHour.hour:type_name -> google.protobuf.Timestamp
+	14, // 12: pool.admin.v1.GetKeyHistoryResponse.events:type_name -> pool.admin.v1.KeyEvent
+	8,  // 13: pool.admin.v1.GetKeyHistoryResponse.hours:type_name -> pool.admin.v1.KeyHour
+	15, // 14: pool.admin.v1.KeyEvent.time:type_name -> google.protobuf.Timestamp
+	15, // 15: pool.admin.v1.KeyEvent.until:type_name -> google.protobuf.Timestamp
+	0,  // 16: pool.admin.v1.StatsService.GetStats:input_type -> pool.admin.v1.GetStatsRequest
+	5,  // 17: pool.admin.v1.StatsService.GetKeyStats:input_type -> pool.admin.v1.GetKeyStatsRequest
+	12, // 18: pool.admin.v1.StatsService.GetKeyHistory:input_type -> pool.admin.v1.GetKeyHistoryRequest
+	9,  // 19: pool.admin.v1.StatsService.GetPublicStats:input_type -> pool.admin.v1.GetPublicStatsRequest
+	1,  // 20: pool.admin.v1.StatsService.GetStats:output_type -> pool.admin.v1.GetStatsResponse
+	6,  // 21: pool.admin.v1.StatsService.GetKeyStats:output_type -> pool.admin.v1.GetKeyStatsResponse
+	13, // 22: pool.admin.v1.StatsService.GetKeyHistory:output_type -> pool.admin.v1.GetKeyHistoryResponse
+	10, // 23: pool.admin.v1.StatsService.GetPublicStats:output_type -> pool.admin.v1.GetPublicStatsResponse
+	20, // [20:24] is the sub-list for method output_type
+	16, // [16:20] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_pool_admin_v1_stats_proto_init() }
@@ -1214,7 +1449,7 @@ func file_pool_admin_v1_stats_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pool_admin_v1_stats_proto_rawDesc), len(file_pool_admin_v1_stats_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -23,6 +23,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	StatsService_GetStats_FullMethodName       = "/pool.admin.v1.StatsService/GetStats"
 	StatsService_GetKeyStats_FullMethodName    = "/pool.admin.v1.StatsService/GetKeyStats"
+	StatsService_GetKeyHistory_FullMethodName  = "/pool.admin.v1.StatsService/GetKeyHistory"
 	StatsService_GetPublicStats_FullMethodName = "/pool.admin.v1.StatsService/GetPublicStats"
 )
 
@@ -36,6 +37,8 @@ type StatsServiceClient interface {
 	GetStats(ctx context.Context, in *GetStatsRequest, opts ...grpc.CallOption) (*GetStatsResponse, error)
 	// GetKeyStats answers every key's figures, page by page.
 	GetKeyStats(ctx context.Context, in *GetKeyStatsRequest, opts ...grpc.CallOption) (*GetKeyStatsResponse, error)
+	// GetKeyHistory answers what happened with one key.
+	GetKeyHistory(ctx context.Context, in *GetKeyHistoryRequest, opts ...grpc.CallOption) (*GetKeyHistoryResponse, error)
 	// GetPublicStats answers what an operator may want to show to everybody: nothing about keys, tokens or nodes. With
 	// --public-stats it needs no login. It is made at most every 15 seconds.
 	GetPublicStats(ctx context.Context, in *GetPublicStatsRequest, opts ...grpc.CallOption) (*GetPublicStatsResponse, error)
@@ -69,6 +72,16 @@ func (c *statsServiceClient) GetKeyStats(ctx context.Context, in *GetKeyStatsReq
 	return out, nil
 }
 
+func (c *statsServiceClient) GetKeyHistory(ctx context.Context, in *GetKeyHistoryRequest, opts ...grpc.CallOption) (*GetKeyHistoryResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetKeyHistoryResponse)
+	err := c.cc.Invoke(ctx, StatsService_GetKeyHistory_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *statsServiceClient) GetPublicStats(ctx context.Context, in *GetPublicStatsRequest, opts ...grpc.CallOption) (*GetPublicStatsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetPublicStatsResponse)
@@ -89,6 +102,8 @@ type StatsServiceServer interface {
 	GetStats(context.Context, *GetStatsRequest) (*GetStatsResponse, error)
 	// GetKeyStats answers every key's figures, page by page.
 	GetKeyStats(context.Context, *GetKeyStatsRequest) (*GetKeyStatsResponse, error)
+	// GetKeyHistory answers what happened with one key.
+	GetKeyHistory(context.Context, *GetKeyHistoryRequest) (*GetKeyHistoryResponse, error)
 	// GetPublicStats answers what an operator may want to show to everybody: nothing about keys, tokens or nodes. With
 	// --public-stats it needs no login. It is made at most every 15 seconds.
 	GetPublicStats(context.Context, *GetPublicStatsRequest) (*GetPublicStatsResponse, error)
@@ -107,6 +122,9 @@ func (UnimplementedStatsServiceServer) GetStats(context.Context, *GetStatsReques
 }
 func (UnimplementedStatsServiceServer) GetKeyStats(context.Context, *GetKeyStatsRequest) (*GetKeyStatsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetKeyStats not implemented")
+}
+func (UnimplementedStatsServiceServer) GetKeyHistory(context.Context, *GetKeyHistoryRequest) (*GetKeyHistoryResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetKeyHistory not implemented")
 }
 func (UnimplementedStatsServiceServer) GetPublicStats(context.Context, *GetPublicStatsRequest) (*GetPublicStatsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetPublicStats not implemented")
@@ -168,6 +186,24 @@ func _StatsService_GetKeyStats_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _StatsService_GetKeyHistory_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetKeyHistoryRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(StatsServiceServer).GetKeyHistory(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: StatsService_GetKeyHistory_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(StatsServiceServer).GetKeyHistory(ctx, req.(*GetKeyHistoryRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _StatsService_GetPublicStats_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetPublicStatsRequest)
 	if err := dec(in); err != nil {
@@ -200,6 +236,10 @@ var StatsService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetKeyStats",
 			Handler:    _StatsService_GetKeyStats_Handler,
+		},
+		{
+			MethodName: "GetKeyHistory",
+			Handler:    _StatsService_GetKeyHistory_Handler,
 		},
 		{
 			MethodName: "GetPublicStats",

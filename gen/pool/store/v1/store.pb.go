@@ -1173,6 +1173,115 @@ func (x *CursorRecord) GetCommitTime() *timestamppb.Timestamp {
 	return nil
 }
 
+// EventRecord is one thing that happened with a key, in stats.db.
+type EventRecord struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// When.
+	Time *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
+	// The node that told of it; empty: none.
+	Node string `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`
+	// Why, as the pool numbers it.
+	Reason uint32 `protobuf:"varint,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The upstream's status; 0: none.
+	HttpStatus uint32 `protobuf:"varint,4,opt,name=http_status,json=httpStatus,proto3" json:"http_status,omitempty"`
+	// How many such failures it stands for.
+	Count uint32 `protobuf:"varint,5,opt,name=count,proto3" json:"count,omitempty"`
+	// Whether it is the answer to a probe.
+	Probe bool `protobuf:"varint,6,opt,name=probe,proto3" json:"probe,omitempty"`
+	// The key's status from then on; empty: it is not about a change of status.
+	Status string `protobuf:"bytes,7,opt,name=status,proto3" json:"status,omitempty"`
+	// When the status may end by itself; absent: it will not.
+	Until         *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=until,proto3" json:"until,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EventRecord) Reset() {
+	*x = EventRecord{}
+	mi := &file_pool_store_v1_store_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EventRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EventRecord) ProtoMessage() {}
+
+func (x *EventRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_pool_store_v1_store_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EventRecord.ProtoReflect.Descriptor instead.
+func (*EventRecord) Descriptor() ([]byte, []int) {
+	return file_pool_store_v1_store_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *EventRecord) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *EventRecord) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *EventRecord) GetReason() uint32 {
+	if x != nil {
+		return x.Reason
+	}
+	return 0
+}
+
+func (x *EventRecord) GetHttpStatus() uint32 {
+	if x != nil {
+		return x.HttpStatus
+	}
+	return 0
+}
+
+func (x *EventRecord) GetCount() uint32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *EventRecord) GetProbe() bool {
+	if x != nil {
+		return x.Probe
+	}
+	return false
+}
+
+func (x *EventRecord) GetStatus() string {
+	if x != nil {
+		return x.Status
+	}
+	return ""
+}
+
+func (x *EventRecord) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
 var File_pool_store_v1_store_proto protoreflect.FileDescriptor
 
 const file_pool_store_v1_store_proto_rawDesc = "" +
@@ -1290,7 +1399,17 @@ const file_pool_store_v1_store_proto_rawDesc = "" +
 	"\fCursorRecord\x12\x19\n" +
 	"\blast_seq\x18\x01 \x01(\x04R\alastSeq\x12;\n" +
 	"\vcommit_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"commitTimeB+Z)ollama-api-pool/gen/pool/store/v1;storev1b\x06proto3"
+	"commitTime\"\x80\x02\n" +
+	"\vEventRecord\x12.\n" +
+	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x12\n" +
+	"\x04node\x18\x02 \x01(\tR\x04node\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\rR\x06reason\x12\x1f\n" +
+	"\vhttp_status\x18\x04 \x01(\rR\n" +
+	"httpStatus\x12\x14\n" +
+	"\x05count\x18\x05 \x01(\rR\x05count\x12\x14\n" +
+	"\x05probe\x18\x06 \x01(\bR\x05probe\x12\x16\n" +
+	"\x06status\x18\a \x01(\tR\x06status\x120\n" +
+	"\x05until\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x05untilB+Z)ollama-api-pool/gen/pool/store/v1;storev1b\x06proto3"
 
 var (
 	file_pool_store_v1_store_proto_rawDescOnce sync.Once
@@ -1304,7 +1423,7 @@ func file_pool_store_v1_store_proto_rawDescGZIP() []byte {
 	return file_pool_store_v1_store_proto_rawDescData
 }
 
-var file_pool_store_v1_store_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_pool_store_v1_store_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_pool_store_v1_store_proto_goTypes = []any{
 	(*KeyRecord)(nil),             // 0: pool.store.v1.KeyRecord
 	(*TokenRecord)(nil),           // 1: pool.store.v1.TokenRecord
@@ -1318,32 +1437,35 @@ var file_pool_store_v1_store_proto_goTypes = []any{
 	(*TickRow)(nil),               // 9: pool.store.v1.TickRow
 	(*TotalRecord)(nil),           // 10: pool.store.v1.TotalRecord
 	(*CursorRecord)(nil),          // 11: pool.store.v1.CursorRecord
-	nil,                           // 12: pool.store.v1.ProviderRecord.HeadersEntry
-	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
+	(*EventRecord)(nil),           // 12: pool.store.v1.EventRecord
+	nil,                           // 13: pool.store.v1.ProviderRecord.HeadersEntry
+	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
 }
 var file_pool_store_v1_store_proto_depIdxs = []int32{
-	13, // 0: pool.store.v1.KeyRecord.create_time:type_name -> google.protobuf.Timestamp
-	13, // 1: pool.store.v1.KeyRecord.expire_time:type_name -> google.protobuf.Timestamp
-	13, // 2: pool.store.v1.KeyRecord.disabled_until:type_name -> google.protobuf.Timestamp
-	13, // 3: pool.store.v1.KeyRecord.delete_time:type_name -> google.protobuf.Timestamp
-	13, // 4: pool.store.v1.TokenRecord.create_time:type_name -> google.protobuf.Timestamp
-	13, // 5: pool.store.v1.TokenRecord.expire_time:type_name -> google.protobuf.Timestamp
-	12, // 6: pool.store.v1.ProviderRecord.headers:type_name -> pool.store.v1.ProviderRecord.HeadersEntry
-	13, // 7: pool.store.v1.ProviderRecord.create_time:type_name -> google.protobuf.Timestamp
-	13, // 8: pool.store.v1.NodeRecord.join_time:type_name -> google.protobuf.Timestamp
-	13, // 9: pool.store.v1.NodeRecord.leave_time:type_name -> google.protobuf.Timestamp
-	13, // 10: pool.store.v1.JoinTokenRecord.expire_time:type_name -> google.protobuf.Timestamp
-	13, // 11: pool.store.v1.AdminRecord.create_time:type_name -> google.protobuf.Timestamp
-	13, // 12: pool.store.v1.HealthRecord.until:type_name -> google.protobuf.Timestamp
+	14, // 0: pool.store.v1.KeyRecord.create_time:type_name -> google.protobuf.Timestamp
+	14, // 1: pool.store.v1.KeyRecord.expire_time:type_name -> google.protobuf.Timestamp
+	14, // 2: pool.store.v1.KeyRecord.disabled_until:type_name -> google.protobuf.Timestamp
+	14, // 3: pool.store.v1.KeyRecord.delete_time:type_name -> google.protobuf.Timestamp
+	14, // 4: pool.store.v1.TokenRecord.create_time:type_name -> google.protobuf.Timestamp
+	14, // 5: pool.store.v1.TokenRecord.expire_time:type_name -> google.protobuf.Timestamp
+	13, // 6: pool.store.v1.ProviderRecord.headers:type_name -> pool.store.v1.ProviderRecord.HeadersEntry
+	14, // 7: pool.store.v1.ProviderRecord.create_time:type_name -> google.protobuf.Timestamp
+	14, // 8: pool.store.v1.NodeRecord.join_time:type_name -> google.protobuf.Timestamp
+	14, // 9: pool.store.v1.NodeRecord.leave_time:type_name -> google.protobuf.Timestamp
+	14, // 10: pool.store.v1.JoinTokenRecord.expire_time:type_name -> google.protobuf.Timestamp
+	14, // 11: pool.store.v1.AdminRecord.create_time:type_name -> google.protobuf.Timestamp
+	14, // 12: pool.store.v1.HealthRecord.until:type_name -> google.protobuf.Timestamp
 	9,  // 13: pool.store.v1.TickRecord.rows:type_name -> pool.store.v1.TickRow
 	7,  // 14: pool.store.v1.TickRow.delta:type_name -> pool.store.v1.Counters
 	7,  // 15: pool.store.v1.TotalRecord.counters:type_name -> pool.store.v1.Counters
-	13, // 16: pool.store.v1.CursorRecord.commit_time:type_name -> google.protobuf.Timestamp
-	17, // [17:17] is the sub-list for method output_type
-	17, // [17:17] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	14, // 16: pool.store.v1.CursorRecord.commit_time:type_name -> google.protobuf.Timestamp
+	14, // 17: pool.store.v1.EventRecord.time:type_name -> google.protobuf.Timestamp
+	14, // 18: pool.store.v1.EventRecord.until:type_name -> google.protobuf.Timestamp
+	19, // [19:19] is the sub-list for method output_type
+	19, // [19:19] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_pool_store_v1_store_proto_init() }
@@ -1357,7 +1479,7 @@ func file_pool_store_v1_store_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pool_store_v1_store_proto_rawDesc), len(file_pool_store_v1_store_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   13,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
