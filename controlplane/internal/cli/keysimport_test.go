@@ -39,7 +39,7 @@ func TestKeysImport(t *testing.T) {
 	if !regexp.MustCompile(`(?m)^6007 +- +- +invalid +wrong_fields`).MatchString(out) || !regexp.MustCompile(`(?m)^6008 +sk-c….* +k_\w+ +duplicate`).MatchString(out) {
 		t.Errorf("results: %s", out)
 	}
-	if out, errs = term.want(3, "keys", "import", file, "--dry-run"); !strings.Contains(errs, "6001 duplicate, 1 invalid") {
+	if _, errs = term.want(3, "keys", "import", file, "--dry-run"); !strings.Contains(errs, "6001 duplicate, 1 invalid") {
 		t.Errorf("again: %s", errs)
 	}
 	term.want(2, "keys", "import", filepath.Join(t.TempDir(), "canary"))

@@ -61,8 +61,9 @@ func Display(secret string) string {
 
 // The bounds of what can be a key and a label, in characters.
 const (
-	MinSecret, MaxSecret = 8, 512
-	MaxLabel             = 200
+	MinSecret = 8
+	MaxSecret = 512
+	MaxLabel  = 200
 )
 
 // IsSecret says whether the text can be a key: 8 to 512 visible ASCII characters.

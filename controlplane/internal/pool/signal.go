@@ -195,7 +195,7 @@ func (p *Pool) setLocked(now time.Time, k *keyState, h Health) {
 		k.since = now
 	}
 	k.health = h
-	if h.Phase != before.Phase && !(h.Usable() && before.Usable()) {
+	if h.Phase != before.Phase && (!h.Usable() || !before.Usable()) {
 		p.changedLocked(now, k)
 	}
 	p.indexLocked(k)
