@@ -107,13 +107,14 @@ func New(c Config) (*Server, error) {
 	}
 	s := &Server{cfg: c, registry: prometheus.NewRegistry(), public: c.Listener, ops: c.OpsListener}
 	s.book = leases.NewBook(leases.Config{Now: c.Now, Logger: c.Logger})
-	s.link = leases.NewLink(leases.LinkConfig{
-		Book: s.book, Address: c.ControlPlane, DataDir: c.DataDir, NodeID: c.NodeID, Region: c.Region, Zone: c.Zone,
-		Version: c.Version, JoinToken: c.joinToken, Dial: c.DialControlPlane, Logger: c.Logger,
-	})
 	s.proxy = proxy.New(proxy.Config{
 		Book: s.book, Version: c.Version, Region: c.Region, MaxBody: c.MaxBody, CORSOrigins: c.CORSOrigins,
 		ExposeRouteHeaders: c.ExposeRouteHeaders, DialUpstream: c.DialUpstream, Registerer: s.registry, Logger: c.Logger,
+	})
+	s.link = leases.NewLink(leases.LinkConfig{
+		Book: s.book, Address: c.ControlPlane, DataDir: c.DataDir, NodeID: c.NodeID, Region: c.Region, Zone: c.Zone,
+		Version: c.Version, JoinToken: c.joinToken, ClearCaches: s.proxy.ForgetModels, Caches: s.proxy.ModelLists,
+		Dial: c.DialControlPlane, Logger: c.Logger,
 	})
 	s.registerMetrics()
 	if err := s.listen(); err != nil {

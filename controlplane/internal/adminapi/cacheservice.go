@@ -1,9 +1,68 @@
 package adminapi
 
-import adminv1 "ollama-api-pool/gen/pool/admin/v1"
+import (
+	"context"
+
+	"ollama-api-pool/controlplane/internal/pool"
+	adminv1 "ollama-api-pool/gen/pool/admin/v1"
+)
 
 // cacheService shows and clears the caches of the data planes.
 type cacheService struct {
 	adminv1.UnimplementedCacheServiceServer
 	*API
+}
+
+// GetCacheStats answers the figures of the connected nodes. One that has not told any yet is named without them.
+func (s cacheService) GetCacheStats(ctx context.Context, req *adminv1.GetCacheStatsRequest) (*adminv1.GetCacheStatsResponse, error) {
+	provider, err := s.knownProvider(ctx, req.GetProvider())
+	if err != nil {
+		return nil, err
+	}
+	resp := &adminv1.GetCacheStatsResponse{}
+	var all []pool.CacheStatus
+	for _, v := range s.pool.Nodes(s.now()) {
+		if v.State != pool.NodeLive {
+			continue
+		}
+		node := &adminv1.NodeCache{Node: string(v.Record.ID), Region: v.Record.Region, AsOfTime: stamp(v.StatusTime)}
+		if !v.StatusTime.IsZero() {
+			node.Models = cacheFigures(v.Caches, provider)
+		}
+		resp.Nodes = append(resp.Nodes, node)
+		all = append(all, v.Caches...)
+	}
+	resp.Models = cacheFigures(all, provider)
+	return resp, nil
+}
+
+// cacheFigures adds up the figures of one provider, or of all.
+func cacheFigures(all []pool.CacheStatus, only pool.ProviderID) *adminv1.CacheFigures {
+	var sum pool.CacheStatus
+	for _, c := range all {
+		if only == "" || c.Provider == only {
+			sum.Lists += c.Lists
+			sum.Bytes += c.Bytes
+			sum.Hits += c.Hits
+			sum.Misses += c.Misses
+		}
+	}
+	return &adminv1.CacheFigures{
+		Entries: float64(sum.Lists), Bytes: float64(sum.Bytes), Hits: float64(sum.Hits), Misses: float64(sum.Misses),
+		HitRate: rate(sum.Hits, sum.Misses),
+	}
+}
+
+// ClearCache has every node forget what it keeps. Like a revocation, it is done whether or not anyone waits for the receipt.
+func (s cacheService) ClearCache(ctx context.Context, req *adminv1.ClearCacheRequest) (*adminv1.ClearCacheResponse, error) {
+	provider, err := s.knownProvider(ctx, req.GetProvider())
+	if err != nil {
+		return nil, err
+	}
+	wait, err := waitOf(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.pool.ClearCaches(provider)
+	return &adminv1.ClearCacheResponse{Receipt: s.receipt(ctx, wait, everywhere)}, nil
 }

@@ -145,9 +145,11 @@ func (f *fixture) node(id pool.NodeID, region string, obeys bool) *pool.Session 
 			for o := s.Next(f.clock()); o != nil; o = s.Next(f.clock()) {
 				switch {
 				case o.Delta != nil:
-					s.Ack(f.clock(), o.Delta.Seq, 0, nil)
+					s.Ack(f.clock(), o.Delta.Seq, 0, 0, nil)
 				case o.Health != nil:
-					s.Ack(f.clock(), 0, o.Health.Seq, nil)
+					s.Ack(f.clock(), 0, o.Health.Seq, 0, nil)
+				case o.Command != nil:
+					s.Ack(f.clock(), 0, 0, o.Command.Seq, nil)
 				}
 			}
 		}

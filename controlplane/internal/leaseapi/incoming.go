@@ -47,7 +47,7 @@ func (in *incoming) receive(stream leasev1.LeaseService_SessionServer) error {
 				refused = append(refused, rejection(r))
 				in.api.cfg.Logger.Error("a node refused what it was sent", "node", string(in.node), "what", rejection(r))
 			}
-			in.session.Ack(now, m.Ack.GetDeltaSeq(), m.Ack.GetHealthSeq(), refused)
+			in.session.Ack(now, m.Ack.GetDeltaSeq(), m.Ack.GetHealthSeq(), m.Ack.GetCommandSeq(), refused)
 		case *leasev1.SessionRequest_Signals:
 			for _, s := range m.Signals.GetSignals() {
 				in.api.cfg.Pool.Signal(now, in.node, signal(s))
@@ -61,7 +61,14 @@ func (in *incoming) receive(stream leasev1.LeaseService_SessionServer) error {
 }
 
 func nodeStatus(s *leasev1.NodeStatus) pool.NodeStatus {
-	return pool.NodeStatus{InFlight: int(s.GetInFlight()), RequestsPerSecond: s.GetRequestsPerSecond()}
+	status := pool.NodeStatus{InFlight: int(s.GetInFlight()), RequestsPerSecond: s.GetRequestsPerSecond()}
+	for _, c := range s.GetCaches() {
+		status.Caches = append(status.Caches, pool.CacheStatus{
+			Provider: pool.ProviderID(c.GetProviderId()), Lists: uint64(c.GetModelLists()), Bytes: c.GetModelListBytes(),
+			Hits: c.GetModelListHits(), Misses: c.GetModelListMisses(),
+		})
+	}
+	return status
 }
 
 func signal(s *leasev1.KeySignal) pool.Signal {

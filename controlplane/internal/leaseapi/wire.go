@@ -12,14 +12,26 @@ import (
 
 // message puts what a node must hear into the wire's words.
 func (a *API) message(o *pool.Outgoing) *leasev1.SessionResponse {
-	if o.Health != nil {
+	switch {
+	case o.Health != nil:
 		u := &leasev1.HealthUpdate{Term: a.cfg.Store.Term(), HealthSeq: o.Health.Seq}
 		for _, k := range o.Health.Keys {
 			u.Keys = append(u.Keys, keyHealth(k))
 		}
 		return &leasev1.SessionResponse{Message: &leasev1.SessionResponse_Health{Health: u}}
+	case o.Command != nil:
+		return &leasev1.SessionResponse{Message: &leasev1.SessionResponse_Command{Command: command(o.Command)}}
+	default:
+		return &leasev1.SessionResponse{Message: &leasev1.SessionResponse_Delta{Delta: resourceDelta(o.Delta)}}
 	}
-	return &leasev1.SessionResponse{Message: &leasev1.SessionResponse_Delta{Delta: resourceDelta(o.Delta)}}
+}
+
+func command(c *pool.Command) *leasev1.NodeCommand {
+	forget := &leasev1.ClearCache{}
+	for _, id := range c.Clear {
+		forget.ProviderIds = append(forget.ProviderIds, string(id))
+	}
+	return &leasev1.NodeCommand{CommandSeq: c.Seq, Command: &leasev1.NodeCommand_ClearCache{ClearCache: forget}}
 }
 
 func keyHealth(k pool.KeyState) *leasev1.KeyHealth {

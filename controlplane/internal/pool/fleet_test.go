@@ -26,6 +26,7 @@ type hand struct {
 	state   map[pool.KeyID]pool.KeyState
 	tokens  map[pool.TokenID]bool
 	probes  []pool.KeyID
+	cleared [][]pool.ProviderID // what it was told to forget
 	deaf    bool
 	seq     uint64 // of the last health heard
 }
@@ -111,7 +112,7 @@ func (h *hand) hear(t *testing.T, now time.Time) {
 		if m == nil {
 			return
 		}
-		var delta, health uint64
+		var delta, health, command uint64
 		if m.Health != nil {
 			if health = m.Health.Seq; health <= h.seq {
 				t.Errorf("health %d told after %d", health, h.seq)
@@ -123,6 +124,10 @@ func (h *hand) hear(t *testing.T, now time.Time) {
 					h.probes = append(h.probes, k.Key)
 				}
 			}
+		}
+		if m.Command != nil {
+			command = m.Command.Seq
+			h.cleared = append(h.cleared, m.Command.Clear)
 		}
 		if m.Delta != nil {
 			delta = m.Delta.Seq
@@ -140,7 +145,7 @@ func (h *hand) hear(t *testing.T, now time.Time) {
 				delete(h.tokens, id)
 			}
 		}
-		h.session.Ack(now, delta, health, nil)
+		h.session.Ack(now, delta, health, command, nil)
 	}
 }
 

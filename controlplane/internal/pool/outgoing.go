@@ -2,10 +2,12 @@ package pool
 
 import "time"
 
-// Outgoing is the next thing a node must hear: health of keys, or a delta of resources; one of them is set.
+// Outgoing is the next thing a node must hear: health of keys, something to be done, or a delta of resources; one of them is
+// set.
 type Outgoing struct {
-	Health *HealthUpdate
-	Delta  *Delta
+	Health  *HealthUpdate
+	Command *Command
+	Delta   *Delta
 }
 
 // HealthUpdate tells the state of keys.
@@ -40,8 +42,8 @@ type Delta struct {
 	RemovedProviders []ProviderID
 }
 
-// Next answers what to send now, latest state first: health, then what is gone and tokens and providers, then keys in
-// chunks. Nil: nothing, or the window of unconfirmed chunks is full; Wake fires when that changes.
+// Next answers what to send now, latest state first: health, then commands, then what is gone and tokens and providers, then
+// keys in chunks. Nil: nothing, or the window of unconfirmed chunks is full; Wake fires when that changes.
 func (s *Session) Next(now time.Time) *Outgoing {
 	p := s.pool
 	p.mu.Lock()
@@ -52,6 +54,8 @@ func (s *Session) Next(now time.Time) *Outgoing {
 	switch {
 	case len(s.health) > 0:
 		return s.sentLocked(&Outgoing{Health: s.healthLocked(now)})
+	case s.hasCommandLocked():
+		return s.sentLocked(&Outgoing{Command: s.commandLocked()})
 	case len(s.removed)+len(s.tokens)+len(s.providers) > 0:
 		return s.sentLocked(&Outgoing{Delta: s.smallLocked()})
 	case len(s.keys) > 0 && len(s.bulk) < bulkWindow:
@@ -71,14 +75,14 @@ func (s *Session) sentLocked(o *Outgoing) *Outgoing {
 		s.complete = true
 	}
 	if s.toldLocked() {
-		s.marks = append(s.marks, mark{urgent: p.urgent, delta: s.deltaSeq, health: s.healthSeq})
+		s.marks = append(s.marks, mark{urgent: p.urgent, delta: s.deltaSeq, health: s.healthSeq, command: s.commandSeq})
 	}
 	return o
 }
 
 // toldLocked says whether everything urgent has been sent; keys in bulk are not.
 func (s *Session) toldLocked() bool {
-	return len(s.health)+len(s.removed)+len(s.tokens)+len(s.providers) == 0
+	return len(s.health)+len(s.removed)+len(s.tokens)+len(s.providers) == 0 && !s.hasCommandLocked()
 }
 
 func (s *Session) healthLocked(now time.Time) *HealthUpdate {

@@ -134,6 +134,7 @@ func (p *Pool) Apply(now time.Time, changes []Change) {
 			p.touchLocked(func(s *Session) { s.tokens[c.RemovedToken] = struct{}{} })
 		case c.RemovedProvider != "":
 			delete(p.providers, c.RemovedProvider)
+			p.forgetClearsLocked(c.RemovedProvider)
 			p.touchLocked(func(s *Session) { s.providers[c.RemovedProvider] = struct{}{} })
 		}
 	}

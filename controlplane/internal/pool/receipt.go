@@ -19,7 +19,7 @@ type Unreachable struct {
 }
 
 // Receipt waits, until ctx ends, for every connected node of a fitting region to confirm all that was told urgently before
-// the call: health, removals, tokens and providers.
+// the call: health, commands, removals, tokens and providers.
 func (p *Pool) Receipt(ctx context.Context, now time.Time, fits func(region string) bool) Receipt {
 	p.mu.Lock()
 	defer p.mu.Unlock()

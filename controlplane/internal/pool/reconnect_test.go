@@ -25,13 +25,13 @@ func TestANodeThatComesBackConfirmsNothingBeforeItHoldsEverything(t *testing.T) 
 		}
 		told = m.Delta.CompleteRevision > 0
 		if !told {
-			s.Ack(f.now, m.Delta.Seq, 0, nil)
+			s.Ack(f.now, m.Delta.Seq, 0, 0, nil)
 			continue
 		}
 		if r := f.receipt(); len(r.Acknowledged) != 0 {
 			t.Fatalf("the last of the sync is not confirmed, but the receipt is %+v", r)
 		}
-		s.Ack(f.now, m.Delta.Seq, 0, nil)
+		s.Ack(f.now, m.Delta.Seq, 0, 0, nil)
 	}
 	if r := f.receipt(); len(r.Acknowledged) != 1 {
 		t.Errorf("after the whole sync: %+v", r)
@@ -108,7 +108,7 @@ func TestManyTokensComeInPieces(t *testing.T) {
 			t.Fatalf("%d tokens are told and none is confirmed, but the receipt is %+v", got, r)
 		}
 		if got == len(changes) {
-			s.Ack(f.now, m.Delta.Seq, 0, nil)
+			s.Ack(f.now, m.Delta.Seq, 0, 0, nil)
 		}
 	}
 	if r := f.receipt(); got != len(changes) || len(r.Acknowledged) != 1 {

@@ -11,13 +11,18 @@ type node struct {
 	zone       string
 	version    string
 	status     NodeStatus
+	statusTime time.Time // when it told its status; zero: it has not
 	rejections []string
+	// What it has still to forget, by provider, "" for everything, with the command of its session that said so; 0: none has
+	// yet. It outlives sessions, and has at most one entry more than there are providers.
+	clears map[ProviderID]uint64
 }
 
 // NodeStatus is what a node says of itself in a heartbeat.
 type NodeStatus struct {
 	InFlight          int
 	RequestsPerSecond float64
+	Caches            []CacheStatus // replaced whole
 }
 
 // Hello is how a node opens a session.
@@ -46,19 +51,21 @@ type Session struct {
 	providers map[ProviderID]struct{}
 	keys      map[KeyID]struct{}
 
-	complete  bool // the node has been told that it holds everything
-	synced    bool // the node has confirmed that
-	deltaSeq  uint64
-	deltaAck  uint64
-	healthSeq uint64 // of the last health update sent
-	healthAck uint64
-	bulk      []uint64 // deltas full of keys that are not confirmed
-	marks     []mark   // what to wait for until the node has confirmed everything urgent
-	confirmed uint64   // the pool's urgent count that the node has confirmed
+	complete   bool // the node has been told that it holds everything
+	synced     bool // the node has confirmed that
+	deltaSeq   uint64
+	deltaAck   uint64
+	healthSeq  uint64 // of the last health update sent
+	healthAck  uint64
+	commandSeq uint64
+	commandAck uint64
+	bulk       []uint64 // deltas full of keys that are not confirmed
+	marks      []mark   // what to wait for until the node has confirmed everything urgent
+	confirmed  uint64   // the pool's urgent count that the node has confirmed
 }
 
 // mark says: when these messages are confirmed, everything up to this urgent count is.
-type mark struct{ urgent, delta, health uint64 }
+type mark struct{ urgent, delta, health, command uint64 }
 
 const (
 	keysPerDelta   = 200  // about 32 KiB
@@ -124,6 +131,7 @@ func (p *Pool) Attach(now time.Time, h Hello) *Session {
 	}
 	n.session, n.zone, n.version, n.lastSeen, n.rejections = s, h.Zone, h.Version, now, nil
 	n.leaseUntil = now.Add(p.cfg.leaseTTL())
+	n.repeatClearsLocked()
 	p.urgent++
 	s.wake()
 	p.progressLocked()
@@ -137,7 +145,7 @@ func (p *Pool) Renew(now time.Time, s *Session, status NodeStatus) time.Duration
 	if s.node.session != s {
 		return 0
 	}
-	s.node.lastSeen, s.node.status = now, status
+	s.node.lastSeen, s.node.status, s.node.statusTime = now, status, now
 	s.node.leaseUntil = now.Add(p.cfg.leaseTTL())
 	return p.cfg.leaseTTL()
 }
@@ -204,7 +212,7 @@ func (s *Session) removeKey(id KeyID) {
 }
 
 // Ack takes what the node has applied.
-func (s *Session) Ack(now time.Time, deltaSeq, healthSeq uint64, rejected []string) {
+func (s *Session) Ack(now time.Time, deltaSeq, healthSeq, commandSeq uint64, rejected []string) {
 	p := s.pool
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -213,6 +221,7 @@ func (s *Session) Ack(now time.Time, deltaSeq, healthSeq uint64, rejected []stri
 	}
 	s.node.lastSeen = now
 	s.deltaAck, s.healthAck = max(s.deltaAck, min(deltaSeq, s.deltaSeq)), max(s.healthAck, min(healthSeq, s.healthSeq))
+	s.doneLocked(commandSeq)
 	if s.node.rejections = append(s.node.rejections, rejected...); len(s.node.rejections) > 20 {
 		s.node.rejections = s.node.rejections[len(s.node.rejections)-20:]
 	}
@@ -220,7 +229,7 @@ func (s *Session) Ack(now time.Time, deltaSeq, healthSeq uint64, rejected []stri
 		s.bulk = s.bulk[1:]
 		s.wake()
 	}
-	for len(s.marks) > 0 && s.marks[0].delta <= s.deltaAck && s.marks[0].health <= s.healthAck {
+	for len(s.marks) > 0 && s.reachedLocked(s.marks[0]) {
 		s.confirmed = s.marks[0].urgent
 		s.marks = s.marks[1:]
 	}
@@ -228,4 +237,8 @@ func (s *Session) Ack(now time.Time, deltaSeq, healthSeq uint64, rejected []stri
 		s.synced = true
 	}
 	p.progressLocked()
+}
+
+func (s *Session) reachedLocked(m mark) bool {
+	return m.delta <= s.deltaAck && m.health <= s.healthAck && m.command <= s.commandAck
 }

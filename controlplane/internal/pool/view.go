@@ -164,6 +164,8 @@ type NodeView struct {
 	Lag               int    // changes it has not confirmed
 	InFlight          int
 	RequestsPerSecond float64
+	Caches            []CacheStatus
+	StatusTime        time.Time // when it told the three above; zero: not since the control plane started, or no session
 	ConnectedSince    time.Time // zero: no session
 	LastSeen          time.Time // zero: not since the control plane started
 	LeaseUntil        time.Time // zero: none
@@ -183,6 +185,7 @@ func (p *Pool) Nodes(now time.Time) []NodeView {
 		}
 		if s := n.session; s != nil {
 			v.InFlight, v.RequestsPerSecond, v.ConnectedSince = n.status.InFlight, n.status.RequestsPerSecond, s.since
+			v.Caches, v.StatusTime = n.status.Caches, n.statusTime
 			v.Held, v.Lag = p.heldLocked(s), s.lagLocked()
 		}
 		list = append(list, v)
@@ -215,7 +218,8 @@ func (p *Pool) heldLocked(s *Session) int {
 
 // lagLocked counts what the node has not confirmed: what is still to be sent, and messages under way.
 func (s *Session) lagLocked() int {
-	return len(s.health) + len(s.removed) + len(s.tokens) + len(s.providers) + len(s.keys) + int(s.deltaSeq-s.deltaAck)
+	return len(s.health) + len(s.removed) + len(s.tokens) + len(s.providers) + len(s.keys) + len(s.node.clears) +
+		int(s.deltaSeq-s.deltaAck)
 }
 
 // Configured says of every provider whether it has a key. Its cost does not follow the number of keys: anyone may ask.

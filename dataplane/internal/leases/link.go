@@ -30,6 +30,11 @@ type LinkConfig struct {
 	Version string
 	// JoinToken answers the token for the first contact, or an error that says how to give one.
 	JoinToken func() (Secret, error)
+	// ClearCaches forgets what is kept of these providers' answers, of all if none is named; nil: nothing is kept. It must
+	// have been done when it returns, because then it is confirmed.
+	ClearCaches func(providers []string)
+	// Caches answers what is kept, for heartbeats; nil: nothing is.
+	Caches func() []CacheStatus
 	// Dial replaces the network in tests.
 	Dial   func(ctx context.Context, address string) (net.Conn, error)
 	Logger *slog.Logger

@@ -51,7 +51,7 @@ func (s *session) ack() *leasev1.SessionRequest {
 	s.applied.refused = nil
 	s.applied.mu.Unlock()
 	return &leasev1.SessionRequest{Message: &leasev1.SessionRequest_Ack{Ack: &leasev1.Ack{
-		DeltaSeq: s.applied.delta.Load(), HealthSeq: s.applied.health.Load(), Rejected: refused,
+		DeltaSeq: s.applied.delta.Load(), HealthSeq: s.applied.health.Load(), CommandSeq: s.applied.command.Load(), Rejected: refused,
 	}}}
 }
 
@@ -68,6 +68,7 @@ func (s *session) heartbeat(every time.Duration) *leasev1.SessionRequest {
 			InFlight: uint32(b.InFlight()), KeysHeld: uint32(b.Held()),
 			RequestsPerSecond:     float64(b.arrived.Swap(0)) / every.Seconds(),
 			UnacknowledgedBatches: uint32(s.link.reporter.Unconfirmed()),
+			Caches:                s.link.caches(),
 		},
 	}}}
 }

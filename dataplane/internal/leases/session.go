@@ -30,10 +30,10 @@ type session struct {
 	welcome *leasev1.Welcome
 
 	applied struct { // by the receiver, told by the sender
-		delta, health atomic.Uint64
-		mu            sync.Mutex
-		refused       []*leasev1.Rejection
-		wake          chan struct{} // capacity 1
+		delta, health, command atomic.Uint64
+		mu                     sync.Mutex
+		refused                []*leasev1.Rejection
+		wake                   chan struct{} // capacity 1
 	}
 	beats struct { // when each heartbeat was sent: the lease counts from there
 		mu      sync.Mutex
@@ -151,6 +151,8 @@ func (s *session) receive() error {
 			}
 			s.applied.health.Store(m.Health.GetHealthSeq())
 			s.wake()
+		case *leasev1.SessionResponse_Command:
+			s.do(m.Command)
 		case *leasev1.SessionResponse_Drain:
 			s.link.spread = m.Drain.GetReconnectWithin().AsDuration()
 			s.link.log.Info("the control plane is about to stop", "reason", m.Drain.GetReason())

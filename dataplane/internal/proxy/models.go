@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"sync"
 	"time"
 
 	"ollama-api-pool/dataplane/internal/leases"
@@ -15,26 +14,9 @@ import (
 )
 
 const (
-	listAge     = 5 * time.Minute  // for how long a list of models is good
-	listRetry   = 20 * time.Second // before an upstream that failed is asked again, while there is an old list to serve
 	listTimeout = 30 * time.Second
 	maxList     = 32 << 20
 )
-
-// modelLists keeps each provider's list of models. An upstream is asked by one request at a time, and only for a client
-// with a token; what it said last is served when it is in trouble.
-type modelLists struct {
-	mu   sync.Mutex // guards byID and what is in it
-	byID map[string]*modelList
-}
-
-type modelList struct {
-	revision uint64
-	body     []byte // an OpenAI list; nil: none yet
-	good     time.Time
-	asking   chan struct{} // closed when the request that asks is done; nil: none does
-	trouble  *problem      // what the last one met
-}
 
 // models answers the provider's models.
 func (p *Proxy) models(x *exchange) *problem {
@@ -47,67 +29,6 @@ func (p *Proxy) models(x *exchange) *problem {
 	}
 	x.answer("application/json", body)
 	return nil
-}
-
-func (ls *modelLists) get(x *exchange) ([]byte, *problem) {
-	ls.mu.Lock()
-	defer ls.mu.Unlock()
-	if ls.byID == nil {
-		ls.byID = map[string]*modelList{}
-	}
-	l := ls.byID[x.prov.ID]
-	if l == nil || l.revision != x.prov.Revision {
-		l = &modelList{revision: x.prov.Revision}
-		ls.byID[x.prov.ID] = l
-	}
-	if l.body != nil && x.p.now().Before(l.good) {
-		return l.body, nil
-	}
-	if l.asking != nil {
-		return ls.waitLocked(x, l)
-	}
-	return ls.askLocked(x, l)
-}
-
-// askLocked asks the upstream. The lock is free meanwhile; the request goes on if its client leaves, because others wait.
-func (ls *modelLists) askLocked(x *exchange, l *modelList) ([]byte, *problem) {
-	l.asking = make(chan struct{})
-	l.trouble = problemBusy // what the others are told if this panics
-	body, prob := func() ([]byte, *problem) {
-		ls.mu.Unlock()
-		defer func() {
-			ls.mu.Lock()
-			close(l.asking)
-			l.asking = nil
-		}()
-		return x.fetchModels()
-	}()
-	l.trouble = prob
-	if prob == nil {
-		l.body, l.good = body, x.p.now().Add(listAge)
-	} else if l.body != nil {
-		l.good = x.p.now().Add(listRetry)
-		prob = nil
-	}
-	return l.body, prob
-}
-
-// waitLocked waits for the request that asks. The lock is free meanwhile.
-func (ls *modelLists) waitLocked(x *exchange, l *modelList) ([]byte, *problem) {
-	asking := l.asking
-	ls.mu.Unlock()
-	select {
-	case <-asking:
-	case <-x.r.Context().Done():
-	}
-	ls.mu.Lock()
-	if l.body != nil {
-		return l.body, nil
-	}
-	if l.trouble != nil {
-		return nil, l.trouble
-	}
-	return nil, problemBusy
 }
 
 // fetchModels asks with one key after another, like any request.

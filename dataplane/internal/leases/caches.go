@@ -1,0 +1,34 @@
+package leases
+
+import leasev1 "ollama-api-pool/gen/pool/lease/v1"
+
+// CacheStatus is what the node keeps of one provider's answers.
+type CacheStatus struct {
+	Provider     string
+	Lists        int    // of models
+	Bytes        uint64 // their size
+	Hits, Misses uint64 // since the process began
+}
+
+// do does what an operator wants done. What this version does not know is confirmed all the same: nobody is to wait for it.
+func (s *session) do(c *leasev1.NodeCommand) {
+	if forget := c.GetClearCache(); forget != nil && s.link.cfg.ClearCaches != nil {
+		s.link.cfg.ClearCaches(forget.GetProviderIds())
+	}
+	s.applied.command.Store(c.GetCommandSeq())
+	s.wake()
+}
+
+func (l *Link) caches() []*leasev1.CacheStatus {
+	if l.cfg.Caches == nil {
+		return nil
+	}
+	var list []*leasev1.CacheStatus
+	for _, c := range l.cfg.Caches() {
+		list = append(list, &leasev1.CacheStatus{
+			ProviderId: c.Provider, ModelLists: uint32(c.Lists), ModelListBytes: c.Bytes,
+			ModelListHits: c.Hits, ModelListMisses: c.Misses,
+		})
+	}
+	return list
+}
