@@ -13,7 +13,7 @@ import (
 
 // Commands answers the commands, to be added to the root. They print no usage after a failed call.
 func Commands() []*cobra.Command {
-	commands := []*cobra.Command{healthCommand(), keysCommand(), nodesCommand(), statsCommand(), tokensCommand()}
+	commands := []*cobra.Command{cacheCommand(), healthCommand(), keysCommand(), nodesCommand(), statsCommand(), tokensCommand()}
 	for _, c := range commands {
 		c.SetFlagErrorFunc(wrongFlag)
 		silence(c)

@@ -190,6 +190,13 @@ func TestDisableTellsUnconfirmedNodes(t *testing.T) {
 	if !strings.Contains(errs, "not confirmed yet: deaf") || !strings.Contains(out, "disabled") {
 		t.Errorf("got\n%s%s", out, errs)
 	}
+	if _, errs = term.want(3, "cache", "clear", "--wait", "100ms", "--provider", "ollama"); !strings.Contains(errs, "cleared, but not every node") {
+		t.Errorf("cache clear: %s", errs)
+	}
+	if out, _ = term.want(0, "cache", "stats"); !regexp.MustCompile(`(?m)^deaf +eu +0 .*\nALL +- +0 `).MatchString(out) {
+		t.Errorf("cache stats:\n%s", out)
+	}
+	term.want(5, "cache", "clear", "--provider", "nobody")
 	out, _ = term.want(0, "nodes", "list")
 	if !strings.Contains(out, "deaf  eu") || !strings.Contains(out, "live") {
 		t.Errorf("nodes:\n%s", out)

@@ -28,7 +28,7 @@ func keysDisable(o *options) *cobra.Command {
 			}); err != nil {
 				return err
 			}
-			return tellReceipt(c, out.GetReceipt())
+			return tellReceipt(c, "disabled", out.GetReceipt())
 		},
 	}
 	c.Flags().DurationVar(&span, "for", 0, "for how long, such as 2h; 0: until enabled")
@@ -38,9 +38,9 @@ func keysDisable(o *options) *cobra.Command {
 	return c
 }
 
-// tellReceipt says where a revocation has arrived. It is done in any case; the error only tells that some nodes may not
+// tellReceipt says where what was done has arrived. It is done in any case; the error only tells that some nodes may not
 // know yet.
-func tellReceipt(c *cobra.Command, r *adminv1.RevocationReceipt) error {
+func tellReceipt(c *cobra.Command, done string, r *adminv1.RevocationReceipt) error {
 	if len(r.GetAcknowledged()) > 0 {
 		warn(c, "confirmed by %s", strings.Join(r.GetAcknowledged(), ", "))
 	}
@@ -51,7 +51,7 @@ func tellReceipt(c *cobra.Command, r *adminv1.RevocationReceipt) error {
 		warn(c, "out of reach: %s stops by %s at the latest", u.GetNode(), when(u.GetStopsBy()))
 	}
 	if len(r.GetPending())+len(r.GetUnreachable()) > 0 {
-		return failed(exitPartly, "disabled, but not every node has confirmed it")
+		return failed(exitPartly, "%s, but not every node has confirmed it", done)
 	}
 	return nil
 }

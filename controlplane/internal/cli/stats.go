@@ -2,7 +2,6 @@ package cli
 
 import (
 	"fmt"
-	"net/url"
 
 	"github.com/spf13/cobra"
 
@@ -15,12 +14,8 @@ func statsCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "stats", Short: "Show the overall figures", Args: arguments(0, 0, "no arguments"),
 		RunE: func(c *cobra.Command, _ []string) error {
-			query := url.Values{}
-			if provider != "" {
-				query.Set("provider", provider)
-			}
 			out := &adminv1.GetStatsResponse{}
-			return o.ask(c, "GET", "/admin/stats", query, nil, out, func() error { return statsTable(out).print(c.OutOrStdout()) })
+			return o.ask(c, "GET", "/admin/stats", ofProvider(provider), nil, out, func() error { return statsTable(out).print(c.OutOrStdout()) })
 		},
 	}
 	o = addOptions(c)
