@@ -63,8 +63,10 @@ func (a *API) makePublic(provider pool.ProviderID, now time.Time) *adminv1.GetPu
 		}
 	}
 	resp.SuccessCount, resp.FailureCount, resp.SuccessRate = float64(good), float64(bad), rate(good, bad)
-	for _, m := range a.stats.Models(provider, publicModels) {
-		resp.TopModels = append(resp.TopModels, wireModel(m))
+	for _, m := range a.stats.Models(provider, publicModels+1) {
+		if m.Model != "" && len(resp.GetTopModels()) < publicModels { // what named no model asked for the list of them
+			resp.TopModels = append(resp.TopModels, wireModel(m))
+		}
 	}
 	counted := map[int64]stats.Hour{}
 	for _, h := range a.stats.Hours(provider, now) {

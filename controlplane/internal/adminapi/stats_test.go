@@ -54,10 +54,14 @@ func (c counted) Providers() []stats.ProviderStats {
 }
 
 func (c counted) Models(provider pool.ProviderID, limit int) []stats.ModelStats {
-	if provider == "openrouter" || limit != 100 && limit != 10 {
+	if provider == "openrouter" || limit != 100 && limit != 11 {
 		return nil
 	}
-	return []stats.ModelStats{{Provider: "ollama", Model: "llama3", Requests: requests(8, 2)}}
+	list := []stats.ModelStats{{Provider: "ollama", Model: "llama3", Requests: requests(8, 2)}}
+	if limit == 11 { // as the public sees it: the requests that named none come first
+		list = append([]stats.ModelStats{{Provider: "ollama", Requests: requests(9, 0)}}, list...)
+	}
+	return list
 }
 
 func (c counted) Hours(_ pool.ProviderID, now time.Time) []stats.Hour {

@@ -170,6 +170,15 @@ func TestKeys(t *testing.T) {
 		t.Errorf("disable:\n%s", out)
 	}
 	term.want(5, "keys", "disable", ids[0], "k_0000000000000")
+	if _, errs = term.want(3, "keys", "delete", ids[0], "k_0000000000000"); !strings.Contains(errs, "1 deleted, 1 not there") {
+		t.Errorf("delete: %s", errs)
+	}
+	term.want(5, "keys", "delete", ids[0])
+	if out, _ = term.want(0, "keys", "restore", ids[0]); !strings.Contains(out, ids[0]) {
+		t.Errorf("restore:\n%s", out)
+	}
+	term.want(5, "keys", "restore", ids[0])
+	term.want(2, "keys", "delete")
 	term.want(2, "keys", "disable")
 	out, _ = term.want(0, "keys", "enable", ids[0], ids[1], "-o", "json")
 	if strings.Count(out, `"status": "active"`) != 2 {
@@ -211,6 +220,8 @@ func TestSecretsOnStdout(t *testing.T) {
 		t.Errorf("token: %q %q", out, errs)
 	}
 	list, _ := term.want(0, "tokens", "list")
+	term.want(0, "tokens", "revoke", regexp.MustCompile(`t_\w{13}`).FindString(list))
+	term.want(5, "tokens", "revoke", "t_0000000000000")
 	if strings.Contains(list, strings.TrimSpace(out)) || !strings.Contains(list, "ci") {
 		t.Errorf("list:\n%s", list)
 	}

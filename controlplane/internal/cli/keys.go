@@ -13,7 +13,8 @@ const keysPath = "/admin/api-keys"
 func keysCommand() *cobra.Command {
 	c := group("keys", "Upstream keys")
 	o := addOptions(c)
-	c.AddCommand(keysAdd(o), keysCheck(o), keysDisable(o), keysEnable(o), keysImport(o), keysList(o), keysVerify(o))
+	c.AddCommand(keysAdd(o), keysCheck(o), keysDelete(o), keysDisable(o), keysEnable(o), keysImport(o), keysList(o), keysRestore(o),
+		keysVerify(o))
 	return c
 }
 
@@ -56,9 +57,9 @@ func listKeys(c *cobra.Command, o *options, query url.Values) error {
 }
 
 func keyTable(keys []*adminv1.ApiKey) *table {
-	t := &table{heading: []string{"ID", "PROVIDER", "STATUS", "REASON", "UNTIL", "KEY", "ATTEMPTS", "FAILED", "LABEL"}}
+	t := &table{heading: []string{"ID", "PROVIDER", "STATUS", "REASON", "UNTIL", "KEY", "CATEGORY", "ATTEMPTS", "FAILED", "LABEL"}}
 	for _, k := range keys {
-		t.add(k.GetId(), k.GetProvider(), k.GetStatus(), k.GetReason(), when(k.GetUntil()), k.GetDisplay(),
+		t.add(k.GetId(), k.GetProvider(), k.GetStatus(), k.GetReason(), when(k.GetUntil()), k.GetDisplay(), k.GetCategory(),
 			k.GetStats().GetTotal(), k.GetStats().GetFailure(), k.GetLabel())
 	}
 	return t

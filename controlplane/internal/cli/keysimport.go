@@ -61,7 +61,10 @@ func importFile(c *cobra.Command, o *options, in imports, name string) error {
 		return err
 	}
 	t := &table{heading: []string{"LINE", "KEY", "ID", "RESULT", "REASON", "CATEGORY"}}
-	sum := map[string]int32{}
+	sum, would := map[string]int32{}, ""
+	if in.dryRun {
+		would = " (a dry run: nothing was changed)"
+	}
 	for p, err := range parts(from, in.part()) {
 		if err != nil {
 			return failed(exitFailed, "the input could not be read to its end, or a line is too long: %s so far", told(sum))
@@ -83,7 +86,7 @@ func importFile(c *cobra.Command, o *options, in imports, name string) error {
 				return err
 			}
 		}
-		warn(c, "lines %d to %d: %s", p.first, p.last, told(sum))
+		warn(c, "up to line %d: %s%s", p.last, told(sum), would)
 	}
 	if len(t.rows) > 0 && !asJSON {
 		if err := t.print(c.OutOrStdout()); err != nil {

@@ -33,13 +33,13 @@ func TestKeysImport(t *testing.T) {
 		t.Fatal(err)
 	}
 	out, errs := term.want(3, "keys", "import", file)
-	if !strings.Contains(errs, "lines 1 to 5005: 5000 added\n") || !strings.Contains(errs, "lines 5006 to 6008: 6000 added, 1 duplicate, 1 invalid\n") {
+	if !strings.Contains(errs, "up to line 5005: 5000 added\n") || !strings.Contains(errs, "up to line 6008: 6000 added, 1 duplicate, 1 invalid\n") {
 		t.Errorf("progress: %s", errs)
 	}
 	if !regexp.MustCompile(`(?m)^6007 +- +- +invalid +wrong_fields`).MatchString(out) || !regexp.MustCompile(`(?m)^6008 +sk-c….* +k_\w+ +duplicate`).MatchString(out) {
 		t.Errorf("results: %s", out)
 	}
-	if _, errs = term.want(3, "keys", "import", file, "--dry-run"); !strings.Contains(errs, "6001 duplicate, 1 invalid") {
+	if _, errs = term.want(3, "keys", "import", file, "--dry-run"); !strings.Contains(errs, "6001 duplicate, 1 invalid (a dry run: nothing was changed)") {
 		t.Errorf("again: %s", errs)
 	}
 	term.want(2, "keys", "import", filepath.Join(t.TempDir(), "canary"))

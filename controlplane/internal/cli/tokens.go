@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -17,7 +18,7 @@ const tokensPath = "/admin/tokens"
 func tokensCommand() *cobra.Command {
 	c := group("tokens", "Client tokens")
 	o := addOptions(c)
-	c.AddCommand(tokensCreate(o), tokensList(o))
+	c.AddCommand(tokensCreate(o), tokensList(o), tokensRevoke(o))
 	return c
 }
 
@@ -66,6 +67,25 @@ func readSecret(c *cobra.Command) (string, error) {
 		return "", usage("give one secret, alone, on standard input")
 	}
 	return secret, nil
+}
+
+func tokensRevoke(o *options) *cobra.Command {
+	var wait time.Duration
+	c := &cobra.Command{
+		Use:   "revoke ID",
+		Short: "Revoke a client token and say which nodes have confirmed it (exit 3: not all)",
+		Args:  arguments(1, 1, "the id of the token (t_…)"),
+		RunE: func(c *cobra.Command, ids []string) error {
+			query := url.Values{"wait": {strconv.FormatFloat(wait.Seconds(), 'f', -1, 64)}}
+			out := &adminv1.DeleteTokenResponse{}
+			if err := o.ask(c, "DELETE", tokensPath, query, &adminv1.DeleteTokenRequest{Id: ids[0]}, out, func() error { return nil }); err != nil {
+				return err
+			}
+			return tellReceipt(c, "revoked", out.GetReceipt())
+		},
+	}
+	c.Flags().DurationVar(&wait, "wait", 10*time.Second, "how long to wait for the nodes, at most 60s")
+	return c
 }
 
 func tokensList(o *options) *cobra.Command {

@@ -19,8 +19,12 @@ type Line struct {
 
 const separator = "----"
 
+// separators are what other tools put between keys. No provider's keys have them inside.
+const separators = ",;|"
+
 // ReadText reads the keys of a text. One line is one key; blank lines are passed over, all others are answered. Nothing else
-// separates keys: a line with spaces or commas in it is one bad key, never several good ones.
+// separates keys: a line with spaces, commas or the like in it is one bad key, never several good ones, and never one made of
+// several.
 func ReadText(content string) []Line {
 	var lines []Line
 	number := 0
@@ -74,7 +78,7 @@ func newLine(number int, label, key string) Line {
 		l.Fault = NoKey
 	case isAddress(key) || looksLikeKey(label):
 		l.Fault = LooksSwapped // neither may be shown: one of them is a secret in the wrong place
-	case !pool.IsSecret(key):
+	case !pool.IsSecret(key) || strings.ContainsAny(key, separators):
 		l.Fault = BadKey
 	case !pool.IsLabel(label):
 		l.Fault = BadLabel

@@ -45,7 +45,7 @@ var messages = map[string]string{
 	WrongFields: "has a number of fields that no known format has: 1 (key), 2 (user, key), 4 (e-mail, password, session, key) " +
 		"or 5 (a further field before the key), with ---- between them",
 	NoKey:            "the field of the key is empty",
-	BadKey:           "a key has 8 to 512 visible ASCII characters",
+	BadKey:           "a key has 8 to 512 visible ASCII characters, without comma, semicolon or bar",
 	BadLabel:         "the first field is too long for a label, or holds a control character",
 	LooksSwapped:     "the fields seem to be in another order: the first is the e-mail or user name, the last is the key",
 	OtherProvider:    "the key belongs to another provider: delete it there first",

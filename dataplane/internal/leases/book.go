@@ -100,7 +100,7 @@ func (b *Book) Token(hash [32]byte) (*tokens.Token, error) {
 		return nil, ErrUnknownToken
 	case ok:
 		return t, nil
-	case b.lease.heardWithin(b.now(), staleAfter): // never before the first full sync
+	case b.Ready() == nil && b.lease.heardWithin(b.now(), staleAfter): // never before the first full sync, nor after a wipe
 		return nil, ErrUnknownToken
 	default:
 		return nil, ErrDirectoryStale

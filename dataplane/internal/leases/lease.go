@@ -14,6 +14,7 @@ type lease struct {
 	grace atomic.Int64 // end of the grace
 	heard atomic.Int64 // last word from the control plane
 	known atomic.Bool  // the node has been told everything once
+	ended atomic.Bool  // it was, and everything was wiped since
 }
 
 // renew counts a lease from when its request was sent.
@@ -33,10 +34,13 @@ func (l *lease) end() {
 	l.until.Store(0)
 	l.grace.Store(0)
 	l.known.Store(false)
+	l.ended.Store(true)
 }
 
 func (l *lease) check(now time.Duration) error {
 	switch {
+	case (l.until.Load() == 0 || !l.known.Load()) && l.ended.Load():
+		return ErrLeaseOver
 	case l.until.Load() == 0 || !l.known.Load():
 		return ErrNeverSynced
 	case int64(now) < l.grace.Load():

@@ -71,7 +71,7 @@ var (
 	problemSlowBody       = clientError(http.StatusRequestTimeout, "slow_body", "The body did not arrive in time.")
 	problemMisconfigured  = final(badGateway(http.StatusBadGateway, "upstream_misconfigured", "The provider's address is not usable; this is for the operator to mend."))
 	problemBusy           = unavailable("overloaded", "Too many large requests are under way; try again soon.", time.Second, false)
-	problemAllRefused     = unavailable("upstream_credentials_exhausted", "No upstream key is accepted by the provider at the moment.", 30*time.Second, true)
+	problemAllRefused     = unavailable("upstream_credentials_exhausted", "No upstream key of the provider can be used at the moment.", 30*time.Second, true)
 )
 
 func final(p *problem) *problem {
