@@ -457,3 +457,16 @@ func TestCountsAreMarginalsAndUnknownModelsAreOne(t *testing.T) {
 		t.Error("something is left after everything was taken")
 	}
 }
+
+// After the lease nothing is held any more, tokens neither: a good one is then not known, but not unknown.
+func TestAfterTheLeaseNoTokenIsUnknown(t *testing.T) {
+	d := newDesk(t, key(1))
+	d.hear()
+	d.wipe()
+	if err := d.Ready(); !errors.Is(err, ErrLeaseOver) {
+		t.Errorf("not ready because %v", err)
+	}
+	if _, err := d.Token([32]byte{7}); !errors.Is(err, ErrDirectoryStale) {
+		t.Errorf("a token that may be good: %v", err)
+	}
+}
