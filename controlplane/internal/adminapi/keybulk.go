@@ -49,12 +49,21 @@ func (s keyService) EnableKeys(ctx context.Context, req *adminv1.EnableKeysReque
 	if err != nil {
 		return nil, err
 	}
-	keys, err := s.changeKeys(ctx, names(req.GetApiKey(), req.GetId(), req.GetIds(), nil), req.GetProvider(), pool.Key.Enable, always)
+	if r := checkText("note", req.GetNote(), maxNote); r != nil {
+		return nil, r
+	}
+	enable := func(k pool.Key) pool.Key {
+		if k = k.Enable(); req.GetNote() != "" {
+			k.Note = req.GetNote()
+		}
+		return k
+	}
+	keys, err := s.changeKeys(ctx, names(req.GetApiKey(), req.GetId(), req.GetIds(), nil), req.GetProvider(), enable, always)
 	if err != nil {
 		return nil, err
 	}
-	s.receipt(ctx, min(wait, grantWait), whereAny(keys))
-	return &adminv1.EnableKeysResponse{ApiKeys: s.keysNow(keys)}, nil
+	receipt := s.receipt(ctx, min(wait, grantWait), whereAny(keys))
+	return &adminv1.EnableKeysResponse{ApiKeys: s.keysNow(keys), Receipt: receipt}, nil
 }
 
 // DisableKeys takes keys out of use.
@@ -63,7 +72,7 @@ func (s keyService) DisableKeys(ctx context.Context, req *adminv1.DisableKeysReq
 	if err != nil {
 		return nil, err
 	}
-	if r := checkText("note", req.GetNote(), 500); r != nil {
+	if r := checkText("note", req.GetNote(), maxNote); r != nil {
 		return nil, r
 	}
 	until := after(s.now(), req.GetDuration())

@@ -165,7 +165,10 @@ func TestBulk(t *testing.T) {
 	f.must("POST", "/admin/keys/disable", `{"id":"`+a+`","note":"again: it was not usable"}`)
 	f.pass(1000 * time.Hour)
 	f.want(f.must("GET", "/admin/api-keys/"+a, ""), "disabled", "status")
-	on := f.must("POST", "/admin/keys/enable", `{"id":"`+a+`"}`)
+	f.refuse("POST", "/admin/keys/enable", `{"id":"`+a+`","note":"`+strings.Repeat("canary", 100)+`"}`, 400, "INVALID_ARGUMENT", "note")
+	on := f.must("POST", "/admin/keys/enable", `{"id":"`+a+`","note":"found again"}`)
+	f.want(list(on, "apiKeys")[0], "found again", "note")
+	f.want(on, "[]", "receipt", "pending")
 	f.want(list(on, "apiKeys")[0], "active", "status")
 
 	gone := f.must("DELETE", "/admin/api-keys?provider=ollama", `{"apiKeys":["`+secretOf("a")+`","`+secretOf("nobody")+`"],"ids":["`+a+`","`+b+`","`+c+`","x","x"]}`)

@@ -14,6 +14,7 @@ const (
 	maxList  = 100
 	maxGlob  = 200
 	maxLabel = pool.MaxLabel
+	maxNote  = 500
 )
 
 var (

@@ -64,7 +64,7 @@ type ApiKey struct {
 	Holders []string `protobuf:"bytes,15,rep,name=holders,proto3" json:"holders,omitempty"`
 	// Changes with every edit; given in a PATCH it must be the current one.
 	Revision string `protobuf:"bytes,16,opt,name=revision,proto3" json:"revision,omitempty"`
-	// The operator's note of the last disable.
+	// The operator's note of the last disable or enable.
 	Note string `protobuf:"bytes,17,opt,name=note,proto3" json:"note,omitempty"`
 	// Family of the models it was found to serve (kimi, qwen, llama, …; mixed: none of them makes up half); empty: it was
 	// never asked, or nothing was learnt.
@@ -1482,7 +1482,9 @@ type EnableKeysRequest struct {
 	// Ids.
 	Ids []string `protobuf:"bytes,3,rep,name=ids,proto3" json:"ids,omitempty"`
 	// Only this provider's keys; empty: whichever it is.
-	Provider      string `protobuf:"bytes,4,opt,name=provider,proto3" json:"provider,omitempty"`
+	Provider string `protobuf:"bytes,4,opt,name=provider,proto3" json:"provider,omitempty"`
+	// Why, for the record, up to 500 characters; absent: the note of the last disable stays.
+	Note          string `protobuf:"bytes,5,opt,name=note,proto3" json:"note,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1545,11 +1547,20 @@ func (x *EnableKeysRequest) GetProvider() string {
 	return ""
 }
 
+func (x *EnableKeysRequest) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
 // EnableKeysResponse holds the keys as they are now.
 type EnableKeysResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The keys.
-	ApiKeys       []*ApiKey `protobuf:"bytes,1,rep,name=api_keys,json=apiKeys,proto3" json:"api_keys,omitempty"`
+	ApiKeys []*ApiKey `protobuf:"bytes,1,rep,name=api_keys,json=apiKeys,proto3" json:"api_keys,omitempty"`
+	// Which nodes use them again. It is waited for two seconds at most: a late node is no danger.
+	Receipt       *RevocationReceipt `protobuf:"bytes,2,opt,name=receipt,proto3" json:"receipt,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1587,6 +1598,13 @@ func (*EnableKeysResponse) Descriptor() ([]byte, []int) {
 func (x *EnableKeysResponse) GetApiKeys() []*ApiKey {
 	if x != nil {
 		return x.ApiKeys
+	}
+	return nil
+}
+
+func (x *EnableKeysResponse) GetReceipt() *RevocationReceipt {
+	if x != nil {
+		return x.Receipt
 	}
 	return nil
 }
@@ -1858,14 +1876,16 @@ const file_pool_admin_v1_keys_proto_rawDesc = "" +
 	"\bcategory\x18\x03 \x01(\tR\bcategory\x12\x16\n" +
 	"\x06models\x18\x04 \x03(\tR\x06models\x12\x14\n" +
 	"\x05error\x18\x05 \x01(\tR\x05error\x12\x16\n" +
-	"\x06reason\x18\x06 \x01(\tR\x06reason\"z\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\"\x98\x01\n" +
 	"\x11EnableKeysRequest\x12\x1c\n" +
 	"\aapi_key\x18\x01 \x01(\tB\x03\x80\x01\x01R\x06apiKey\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x1b\n" +
 	"\x03ids\x18\x03 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\x90NR\x03ids\x12\x1a\n" +
-	"\bprovider\x18\x04 \x01(\tR\bprovider\"F\n" +
+	"\bprovider\x18\x04 \x01(\tR\bprovider\x12\x1c\n" +
+	"\x04note\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\xf4\x03R\x04note\"\x82\x01\n" +
 	"\x12EnableKeysResponse\x120\n" +
-	"\bapi_keys\x18\x01 \x03(\v2\x15.pool.admin.v1.ApiKeyR\aapiKeys\"\xe4\x01\n" +
+	"\bapi_keys\x18\x01 \x03(\v2\x15.pool.admin.v1.ApiKeyR\aapiKeys\x12:\n" +
+	"\areceipt\x18\x02 \x01(\v2 .pool.admin.v1.RevocationReceiptR\areceipt\"\xe4\x01\n" +
 	"\x12DisableKeysRequest\x12\x1c\n" +
 	"\aapi_key\x18\x01 \x01(\tB\x03\x80\x01\x01R\x06apiKey\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x1b\n" +
@@ -1954,33 +1974,34 @@ var file_pool_admin_v1_keys_proto_depIdxs = []int32{
 	2,  // 16: pool.admin.v1.DeleteKeyResponse.receipt:type_name -> pool.admin.v1.RevocationReceipt
 	0,  // 17: pool.admin.v1.RestoreKeyResponse.api_key:type_name -> pool.admin.v1.ApiKey
 	0,  // 18: pool.admin.v1.EnableKeysResponse.api_keys:type_name -> pool.admin.v1.ApiKey
-	0,  // 19: pool.admin.v1.DisableKeysResponse.api_keys:type_name -> pool.admin.v1.ApiKey
-	2,  // 20: pool.admin.v1.DisableKeysResponse.receipt:type_name -> pool.admin.v1.RevocationReceipt
-	4,  // 21: pool.admin.v1.KeyService.ListKeys:input_type -> pool.admin.v1.ListKeysRequest
-	6,  // 22: pool.admin.v1.KeyService.CreateKey:input_type -> pool.admin.v1.CreateKeyRequest
-	8,  // 23: pool.admin.v1.KeyService.DeleteKeys:input_type -> pool.admin.v1.DeleteKeysRequest
-	10, // 24: pool.admin.v1.KeyService.GetKey:input_type -> pool.admin.v1.GetKeyRequest
-	12, // 25: pool.admin.v1.KeyService.UpdateKey:input_type -> pool.admin.v1.UpdateKeyRequest
-	14, // 26: pool.admin.v1.KeyService.DeleteKey:input_type -> pool.admin.v1.DeleteKeyRequest
-	16, // 27: pool.admin.v1.KeyService.RestoreKey:input_type -> pool.admin.v1.RestoreKeyRequest
-	18, // 28: pool.admin.v1.KeyService.VerifyKey:input_type -> pool.admin.v1.VerifyKeyRequest
-	20, // 29: pool.admin.v1.KeyService.EnableKeys:input_type -> pool.admin.v1.EnableKeysRequest
-	22, // 30: pool.admin.v1.KeyService.DisableKeys:input_type -> pool.admin.v1.DisableKeysRequest
-	5,  // 31: pool.admin.v1.KeyService.ListKeys:output_type -> pool.admin.v1.ListKeysResponse
-	7,  // 32: pool.admin.v1.KeyService.CreateKey:output_type -> pool.admin.v1.CreateKeyResponse
-	9,  // 33: pool.admin.v1.KeyService.DeleteKeys:output_type -> pool.admin.v1.DeleteKeysResponse
-	11, // 34: pool.admin.v1.KeyService.GetKey:output_type -> pool.admin.v1.GetKeyResponse
-	13, // 35: pool.admin.v1.KeyService.UpdateKey:output_type -> pool.admin.v1.UpdateKeyResponse
-	15, // 36: pool.admin.v1.KeyService.DeleteKey:output_type -> pool.admin.v1.DeleteKeyResponse
-	17, // 37: pool.admin.v1.KeyService.RestoreKey:output_type -> pool.admin.v1.RestoreKeyResponse
-	19, // 38: pool.admin.v1.KeyService.VerifyKey:output_type -> pool.admin.v1.VerifyKeyResponse
-	21, // 39: pool.admin.v1.KeyService.EnableKeys:output_type -> pool.admin.v1.EnableKeysResponse
-	23, // 40: pool.admin.v1.KeyService.DisableKeys:output_type -> pool.admin.v1.DisableKeysResponse
-	31, // [31:41] is the sub-list for method output_type
-	21, // [21:31] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	2,  // 19: pool.admin.v1.EnableKeysResponse.receipt:type_name -> pool.admin.v1.RevocationReceipt
+	0,  // 20: pool.admin.v1.DisableKeysResponse.api_keys:type_name -> pool.admin.v1.ApiKey
+	2,  // 21: pool.admin.v1.DisableKeysResponse.receipt:type_name -> pool.admin.v1.RevocationReceipt
+	4,  // 22: pool.admin.v1.KeyService.ListKeys:input_type -> pool.admin.v1.ListKeysRequest
+	6,  // 23: pool.admin.v1.KeyService.CreateKey:input_type -> pool.admin.v1.CreateKeyRequest
+	8,  // 24: pool.admin.v1.KeyService.DeleteKeys:input_type -> pool.admin.v1.DeleteKeysRequest
+	10, // 25: pool.admin.v1.KeyService.GetKey:input_type -> pool.admin.v1.GetKeyRequest
+	12, // 26: pool.admin.v1.KeyService.UpdateKey:input_type -> pool.admin.v1.UpdateKeyRequest
+	14, // 27: pool.admin.v1.KeyService.DeleteKey:input_type -> pool.admin.v1.DeleteKeyRequest
+	16, // 28: pool.admin.v1.KeyService.RestoreKey:input_type -> pool.admin.v1.RestoreKeyRequest
+	18, // 29: pool.admin.v1.KeyService.VerifyKey:input_type -> pool.admin.v1.VerifyKeyRequest
+	20, // 30: pool.admin.v1.KeyService.EnableKeys:input_type -> pool.admin.v1.EnableKeysRequest
+	22, // 31: pool.admin.v1.KeyService.DisableKeys:input_type -> pool.admin.v1.DisableKeysRequest
+	5,  // 32: pool.admin.v1.KeyService.ListKeys:output_type -> pool.admin.v1.ListKeysResponse
+	7,  // 33: pool.admin.v1.KeyService.CreateKey:output_type -> pool.admin.v1.CreateKeyResponse
+	9,  // 34: pool.admin.v1.KeyService.DeleteKeys:output_type -> pool.admin.v1.DeleteKeysResponse
+	11, // 35: pool.admin.v1.KeyService.GetKey:output_type -> pool.admin.v1.GetKeyResponse
+	13, // 36: pool.admin.v1.KeyService.UpdateKey:output_type -> pool.admin.v1.UpdateKeyResponse
+	15, // 37: pool.admin.v1.KeyService.DeleteKey:output_type -> pool.admin.v1.DeleteKeyResponse
+	17, // 38: pool.admin.v1.KeyService.RestoreKey:output_type -> pool.admin.v1.RestoreKeyResponse
+	19, // 39: pool.admin.v1.KeyService.VerifyKey:output_type -> pool.admin.v1.VerifyKeyResponse
+	21, // 40: pool.admin.v1.KeyService.EnableKeys:output_type -> pool.admin.v1.EnableKeysResponse
+	23, // 41: pool.admin.v1.KeyService.DisableKeys:output_type -> pool.admin.v1.DisableKeysResponse
+	32, // [32:42] is the sub-list for method output_type
+	22, // [22:32] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_pool_admin_v1_keys_proto_init() }
