@@ -236,9 +236,10 @@ func (f *fleet) killedInTheMiddle() {
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
+	asking := fakellm.InFlight(f.upstream.Ledger())
 	f.control.kill()
-	if got := <-answered; got.err == nil {
-		t.Fatalf("the import had ended: the test proves nothing: %v", got)
+	if got := <-answered; got.err == nil || len(asking) == 0 {
+		t.Errorf("the import was over, or had nothing left to ask: the test proves nothing: %v", got)
 	}
 	f.startControl()
 	if got := f.total(); got != before+good {

@@ -55,6 +55,13 @@ func TestPredecessor_B1(t *testing.T) {
 				time.Sleep(2 * time.Minute)
 				c.startControl()
 			}},
+			{"what one node reports is counted, and it does not hear of it", func() {
+				c.net.deafen("eu-1", "control")
+				hundred("eu-1", "us-1")
+				time.Sleep(3 * time.Second)
+				c.net.sever("eu-1", "control")
+				c.net.mend("eu-1", "control")
+			}},
 			{"a node stops right after its requests", func() {
 				hundred("eu-1", "us-1")
 				c.stopNode("us-1")
