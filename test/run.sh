@@ -12,6 +12,7 @@ else
   left_out+=("the race detector (no C compiler: make deps)")
 fi
 command -v node >/dev/null && [ -d test/clients/node_modules ] || left_out+=("the npm client (make deps)")
+command -v curl >/dev/null || left_out+=("the curl scripts (make deps)")
 command -v promtool >/dev/null || left_out+=("promtool's check of the metrics (make deps)")
 
 case ${1:-all} in

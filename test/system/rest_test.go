@@ -151,3 +151,12 @@ type receipt struct {
 func secret(n int) string {
 	return fmt.Sprintf("sk-upstream-canary-%016x%04d", 0x9e3779b97f4a7c15*uint64(n+1), n)
 }
+
+// quoted writes a text as JSON.
+func quoted(s string) string {
+	b, err := json.Marshal(s)
+	if err != nil {
+		panic(err) // texts can always be written
+	}
+	return string(b)
+}

@@ -188,6 +188,7 @@ func TestVerifyKey(t *testing.T) {
 		{`{"id":"` + id + `","apiKey":"` + secretOf("x") + `"}`, 400, "INVALID_ARGUMENT", "one of both"},
 		{`{"apiKey":"canary"}`, 400, "INVALID_ARGUMENT", "apiKey"},
 		{`{"apiKey":"` + secretOf("x") + ` "}`, 400, "INVALID_ARGUMENT", "apiKey"},
+		{`{"apiKey":"ann@example.com----canary----session----` + secretOf("x") + `"}`, 400, "INVALID_ARGUMENT", "apiKey: is a whole line"},
 		{`{"id":"canary"}`, 404, "KEY_NOT_FOUND", "id"},
 		{`{"id":"` + id + `","provider":"ollama"}`, 404, "KEY_NOT_FOUND", "id"},
 		{`{"apiKey":"` + secretOf("x") + `","provider":"nobody"}`, 404, "PROVIDER_NOT_FOUND", "provider"},

@@ -78,6 +78,7 @@ func TestKeyRefusals(t *testing.T) {
 		{"POST", "/admin/api-keys", `{"apiKey":"` + strings.Repeat("canary", 100) + `"}`, 400, "INVALID_ARGUMENT", "apiKey: must have 8 to 512"},
 		{"POST", "/admin/api-keys", `{"apiKey":"canary canary"}`, 400, "INVALID_ARGUMENT", "apiKey: must be made of visible"},
 		{"POST", "/admin/api-keys", `{"apiKey":"canary-schlüssel"}`, 400, "INVALID_ARGUMENT", "apiKey"},
+		{"POST", "/admin/api-keys", `{"apiKey":"ann@example.com----canary----session----` + secret + `"}`, 400, "INVALID_ARGUMENT", "apiKey: is a whole line"},
 		{"POST", "/admin/api-keys", `{"apiKey":"` + secret + `","provider":"nobody"}`, 404, "PROVIDER_NOT_FOUND", "provider"},
 		{"POST", "/admin/api-keys?provider=openrouter", `{"apiKey":"` + secret + `","provider":"ollama"}`, 400, "INVALID_ARGUMENT", "provider: differs"},
 		{"POST", "/admin/api-keys", `{"apiKey":"` + secret + `","label":"canary-a","username":"canary-b"}`, 400, "INVALID_ARGUMENT", "username"},

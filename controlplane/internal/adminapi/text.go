@@ -7,6 +7,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"ollama-api-pool/controlplane/internal/jobs"
 	"ollama-api-pool/controlplane/internal/pool"
 )
 
@@ -37,6 +38,9 @@ func checkSecret(secret string) *refusal {
 	}
 	if !pool.IsSecret(secret) {
 		return invalid("apiKey", "must be made of visible ASCII characters")
+	}
+	if strings.Contains(secret, jobs.Separator) { // it would go to the upstream with the password in it
+		return invalid("apiKey", "is a whole line: send its last field only, or import the line")
 	}
 	return nil
 }

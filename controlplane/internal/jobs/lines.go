@@ -17,7 +17,8 @@ type Line struct {
 	digest  [32]byte
 }
 
-const separator = "----"
+// Separator stands between the fields of a line, and in no key.
+const Separator = "----"
 
 // separators are what other tools put between keys. No provider's keys have them inside.
 const separators = ",;|"
@@ -39,7 +40,7 @@ func ReadText(content string) []Line {
 
 // readLine reads one line. Whatever the format, the key is the last field.
 func readLine(number int, text string) Line {
-	fields := strings.Split(text, separator)
+	fields := strings.Split(text, Separator)
 	for i, f := range fields {
 		fields[i] = strings.TrimSpace(f)
 	}
@@ -64,7 +65,7 @@ func ReadList(keys []string) []Line {
 	lines := make([]Line, len(keys))
 	for i, k := range keys {
 		lines[i] = newLine(i+1, "", strings.TrimSpace(k))
-		if strings.Contains(k, separator) {
+		if strings.Contains(k, Separator) {
 			lines[i] = Line{Number: i + 1, Fault: BadKey}
 		}
 	}
