@@ -42,6 +42,9 @@ func TestRefusals(t *testing.T) {
 		{"OPTIONS", "/admin/api-keys", "", 405, "METHOD_NOT_ALLOWED", ""},
 		{"HEAD", "/admin/api-keys", "", 405, "METHOD_NOT_ALLOWED", ""},
 		{"GET", "/admin/keys/disable", "", 405, "METHOD_NOT_ALLOWED", ""},
+		{"GET", "/admin/api-keys/import", "", 405, "METHOD_NOT_ALLOWED", ""},
+		{"DELETE", "/admin/api-keys/import-from-txt", "", 405, "METHOD_NOT_ALLOWED", ""},
+		{"DELETE", "/admin/api-keys/k_1:restore", "", 405, "METHOD_NOT_ALLOWED", ""},
 		{"POST", "/health", "", 405, "METHOD_NOT_ALLOWED", ""},
 
 		{"GET", "/admin/api-keys?colour=" + canary, "", 400, "INVALID_ARGUMENT", "colour"},

@@ -127,25 +127,39 @@ func (r *route) match(path []string) (params []string, ok bool) {
 	return params, true
 }
 
-// find answers the route for the method and path. Without one, it answers the methods that the path has, if any. A literal
-// path wins over one with a parameter, and a verb over a parameter that would swallow it.
+// find answers the route for the method and path. Without one, it answers the methods that the path has, if any. Of the
+// routes that fit a path only the most literal ones count: what is a word of its own is nobody's id.
 func find(routes []route, method, path string) (found *route, params, methods []string) {
 	segments := strings.Split(strings.TrimPrefix(path, "/"), "/")
-	verb := false // a route with a verb has matched: the others of this path do not count
+	best := -1
 	for i := range routes {
 		r := &routes[i]
 		p, ok := r.match(segments)
-		if !ok || verb && r.verb == "" {
+		if !ok || r.literal() < best {
 			continue
 		}
-		if r.verb != "" && !verb {
-			verb, found, methods = true, nil, nil
+		if r.literal() > best {
+			best, found, methods = r.literal(), nil, nil
 		}
 		methods = append(methods, r.method)
-		if r.method == method && (found == nil || len(p) < len(params)) {
+		if r.method == method {
 			found, params = r, p
 		}
 	}
 	slices.Sort(methods)
 	return found, params, slices.Compact(methods)
+}
+
+// literal answers how much of a path that fits the route is fixed: its words, and its verb.
+func (r *route) literal() int {
+	n := 0
+	for _, s := range r.segments {
+		if !strings.HasPrefix(s, "{") {
+			n += 2
+		}
+	}
+	if r.verb != "" {
+		n++
+	}
+	return n
 }
