@@ -113,7 +113,7 @@ func TestAllow(t *testing.T) {
 	for _, row := range []struct{ target, allow string }{
 		{"/admin/api-keys", "DELETE, GET, POST"},
 		{"/admin/api-keys/k_1", "DELETE, GET, PATCH"},
-		{"/admin/nodes/join-tokens", "GET, POST"},
+		{"/admin/nodes/join-tokens", "POST"},
 		{"/admin/stats", "GET"},
 		{"/health", "GET, HEAD"},
 	} {
