@@ -73,17 +73,26 @@ const devNotice = `
 
 func initCommand() *cobra.Command {
 	var o options
+	var unattended bool
 	c := &cobra.Command{
 		Use: "init", Short: "Makes a data directory; refuses one that was in use before", Args: cobra.NoArgs,
+		Long: "Makes a data directory; refuses one that was in use before.\n\n" +
+			"With --write-join-token it prepares a fleet that starts unattended: a data directory in use is kept, and a join\n" +
+			"token is written to --join-token-file unless one is there. So it can run before every start.",
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := o.config(c.Flags())
 			if err != nil {
 				return err
 			}
+			if unattended {
+				return server.Prepare(cfg)
+			}
 			return server.Init(cfg)
 		},
 	}
 	o.addStorage(c.Flags())
+	c.Flags().BoolVar(&unattended, "write-join-token", false, "keep what is there, and see to it that there is a join token")
+	c.Flags().StringVar(&o.cfg.JoinTokenFile, "join-token-file", "", "where --write-join-token writes, and serve and data planes read")
 	return c
 }
 

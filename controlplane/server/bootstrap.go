@@ -116,10 +116,18 @@ func (s *Server) joinToken() (pool.Secret, error) {
 			given = strings.TrimSpace(string(kept))
 		}
 	}
-	if given != "" && len(given) < minJoinToken {
-		return pool.Secret{}, fmt.Errorf("the join token is too weak: at least %d characters", minJoinToken)
+	if given != "" {
+		err = checkJoinToken(given)
 	}
-	return pool.NewSecret(given), nil
+	return pool.NewSecret(given), err
+}
+
+// checkJoinToken refuses one that could be guessed.
+func checkJoinToken(token string) error {
+	if len(token) < minJoinToken {
+		return fmt.Errorf("the join token is too weak: at least %d characters", minJoinToken)
+	}
+	return nil
 }
 
 // leave writes a credential to a file of the data directory that only its owner can read, and logs where.
@@ -142,7 +150,7 @@ func secretFrom(value, file, what string) (string, error) {
 		return "", fmt.Errorf("%s: %w", what, err)
 	}
 	if value = strings.TrimSpace(string(text)); value == "" {
-		return "", fmt.Errorf("%s: the file is empty", what)
+		return "", fmt.Errorf("%s: %s is empty", what, file)
 	}
 	return value, nil
 }

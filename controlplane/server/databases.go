@@ -33,18 +33,26 @@ func Init(c Config) error {
 	return store.Init(c.storeOptions())
 }
 
-// openDatabases opens what is there. An empty or absent directory is initialised; one with any trace of an earlier life but
-// without a sound database is refused, because beginning anew would quietly throw a pool away.
-func openDatabases(c Config) (*databases, error) {
-	there, err := store.Initialised(c.storeOptions())
-	if err != nil {
-		return nil, fmt.Errorf("data directory %s: %w", c.DataDir, err)
+// initialise makes an empty or absent directory a data directory, and leaves one that is in use alone. One with any trace
+// of an earlier life but without a sound database is refused, because beginning anew would quietly throw a pool away.
+func initialise(c Config) error {
+	switch there, err := store.Initialised(c.storeOptions()); {
+	case err != nil:
+		return fmt.Errorf("data directory %s: %w", c.DataDir, err)
+	case there:
+		return nil
 	}
-	if !there {
-		if err := store.Init(c.storeOptions()); err != nil {
-			return nil, err
-		}
-		c.Logger.Info("initialised an empty data directory", "data_dir", c.DataDir)
+	if err := store.Init(c.storeOptions()); err != nil {
+		return err
+	}
+	c.Logger.Info("initialised an empty data directory", "data_dir", c.DataDir)
+	return nil
+}
+
+// openDatabases opens what is there, after initialise has seen to it that there is something.
+func openDatabases(c Config) (*databases, error) {
+	if err := initialise(c); err != nil {
+		return nil, err
 	}
 	config, err := store.Open(c.storeOptions())
 	if err != nil {

@@ -91,7 +91,7 @@ func start(t *testing.T) *terminal {
 		provider.Close()
 		_ = s.Close()
 	})
-	for _, name := range []string{"APIPOOL_ADMIN_TOKEN_FILE", "APIPOOL_ADMIN_LISTEN", "APIPOOL_ADMIN_TLS_CERT_FILE"} {
+	for _, name := range []string{"APIPOOL_ADMIN_TOKEN_FILE", "APIPOOL_ADMIN_LISTEN", "APIPOOL_ADMIN_TLS_CERT_FILE", "APIPOOL_DATA_DIR"} {
 		t.Setenv(name, "")
 	}
 	t.Setenv("APIPOOL_ADDR", web.URL)
@@ -322,4 +322,29 @@ func TestStrangeServers(t *testing.T) {
 	t.Setenv("APIPOOL_ADMIN_LISTEN", "0.0.0.0:"+web.URL[strings.LastIndex(web.URL, ":")+1:])
 	answer = func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("{}")) }
 	term.want(0, "health")
+}
+
+// In the control plane's own container nothing has to be said: where it listens and where it leaves the first admin's token
+// is in the environment. An address that somebody names gets no token that nobody has named.
+func TestTheTokenLeftInTheDataDirectory(t *testing.T) {
+	term := start(t)
+	addr := os.Getenv("APIPOOL_ADDR")
+	dir := t.TempDir()
+	t.Setenv("APIPOOL_ADMIN_TOKEN", "")
+	t.Setenv("APIPOOL_ADDR", "")
+	t.Setenv("APIPOOL_ADMIN_LISTEN", "0.0.0.0:"+addr[strings.LastIndex(addr, ":")+1:])
+	t.Setenv("APIPOOL_DATA_DIR", dir)
+	if _, errs := term.want(4, "keys", "list"); !strings.Contains(errs, "APIPOOL_ADMIN_TOKEN_FILE") {
+		t.Errorf("none was left: %s", errs)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "admin-token"), []byte(adminToken+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	term.want(0, "keys", "list")
+	term.want(4, "keys", "list", "--addr", addr)
+	t.Setenv("APIPOOL_ADDR", addr)
+	term.want(4, "keys", "list")
+	t.Setenv("APIPOOL_ADDR", "")
+	t.Setenv("APIPOOL_ADMIN_TOKEN", viewToken) // one that was named comes first
+	term.want(4, "nodes", "join-token")
 }

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -24,7 +25,8 @@ func addOptions(c *cobra.Command) *options {
 	o := &options{}
 	flags := c.PersistentFlags()
 	flags.StringVar(&o.addr, "addr", "", "address of the control plane (APIPOOL_ADDR; default http://127.0.0.1:7601)")
-	flags.StringVar(&o.tokenFile, "token-file", "", "file with the admin token (APIPOOL_ADMIN_TOKEN_FILE; or the token in APIPOOL_ADMIN_TOKEN)")
+	flags.StringVar(&o.tokenFile, "token-file", "", "file with the admin token (APIPOOL_ADMIN_TOKEN_FILE; or the token in APIPOOL_ADMIN_TOKEN;\n"+
+		"default on the control plane's own machine: APIPOOL_DATA_DIR/admin-token)")
 	flags.StringVarP(&o.output, "output", "o", "table", "output: table or json")
 	return o
 }
@@ -74,7 +76,7 @@ func (o *options) token() (string, error) {
 			return t, nil
 		}
 	}
-	path := cmp.Or(o.tokenFile, os.Getenv("APIPOOL_ADMIN_TOKEN_FILE"))
+	path := cmp.Or(o.tokenFile, os.Getenv("APIPOOL_ADMIN_TOKEN_FILE"), o.leftToken())
 	if path == "" {
 		return "", failed(exitAuth, "no admin token: set APIPOOL_ADMIN_TOKEN or APIPOOL_ADMIN_TOKEN_FILE, or use --token-file")
 	}
@@ -87,6 +89,21 @@ func (o *options) token() (string, error) {
 		return "", failed(exitAuth, "the file with the admin token is empty: %s", path)
 	}
 	return t, nil
+}
+
+// leftToken answers the file in which a control plane with the same environment leaves the first admin's token, as in its
+// container. It is for the one that listens here: a token is not sent to an address that somebody has named for want of
+// a better one.
+func (o *options) leftToken() string {
+	dir := os.Getenv("APIPOOL_DATA_DIR")
+	if dir == "" || o.addr != "" || os.Getenv("APIPOOL_ADDR") != "" {
+		return ""
+	}
+	path := filepath.Join(dir, "admin-token")
+	if _, err := os.Stat(path); err != nil {
+		return ""
+	}
+	return path
 }
 
 func isLoopback(host string) bool {
