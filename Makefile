@@ -6,13 +6,17 @@ LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 export CGO_ENABLED ?= 0
 
-.PHONY: help run test test-faults fuzz check deps gen build lint vendor-proto breaking clean
+.PHONY: help run demo test test-faults fuzz check deps gen build lint vendor-proto breaking clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 run: build ## control plane and one data plane on loopback, ready for the first key
 	@deploy/run.sh
+
+demo: build ## two data planes, a pretend upstream whose keys fail in every way, and traffic: failover to look at
+	@go build -trimpath -o bin/ ./test/demo
+	@deploy/demo.sh
 
 test: ## all tests that fit ten minutes on two cores
 	@test/run.sh

@@ -2,35 +2,13 @@
 # Starts a control plane and one data plane on loopback, as `make run` promises, and stops both on Ctrl-C.
 # Everything is kept under data/; nothing is overwritten by a second start.
 set -euo pipefail
-set -m # each in its own process group: Ctrl-C reaches this script only, which stops them in order
 cd "$(dirname "$0")/.."
+. deploy/lib.sh
 
 admin=127.0.0.1:7601 api=127.0.0.1:8080 ops=127.0.0.1:8081 data=${APIPOOL_RUN_DIR:-data}
 mkdir -p "$data"
 log=$data/run.log
 : >"$log"
-
-pids=()
-stop() { # the data plane first: it gives its lease back
-  trap - EXIT INT TERM
-  for ((i = ${#pids[@]} - 1; i >= 0; i--)); do
-    kill -TERM "${pids[i]}" 2>/dev/null || true
-    wait "${pids[i]}" 2>/dev/null || true
-  done
-}
-trap stop EXIT
-trap 'stop; exit 0' INT TERM
-
-up() { # name, pid, url: waits until the url answers 200
-  for _ in $(seq 200); do
-    curl -fsS -o /dev/null "$3" 2>/dev/null && return
-    kill -0 "$2" 2>/dev/null || break
-    sleep 0.1
-  done
-  echo "The $1 did not come up. The end of $log:" >&2
-  tail -n 5 "$log" >&2
-  exit 1
-}
 
 bin/controlplane serve --dev --data-dir "$data/controlplane" --admin-listen "$admin" >>"$log" 2>&1 &
 pids+=($!)
