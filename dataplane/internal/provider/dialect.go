@@ -70,18 +70,22 @@ const maxAnswerDepth = 512
 // judgeEvent finds what is wrong with an answer that came with a 200. An error beside choices with content in them is part
 // of an answer, not instead of one.
 func (r rules) judgeEvent(data []byte, now time.Time) (Verdict, bool) {
-	var failure, choices []byte
+	var failure, choices, kind []byte
 	err := Members(data, maxAnswerDepth, func(key, value []byte) {
 		switch string(key) {
 		case "error":
 			failure = value
 		case "choices":
 			choices = value
+		case "type":
+			kind = value
 		}
 	})
 	switch {
 	case err != nil:
 		return Verdict{Class: Broken, Next: Again}, true
+	case !tells(failure) && string(kind) == `"error"`: // the error event of a Responses stream has no error object
+		return r.embedded(readErrorBody(data), now), true
 	case !tells(failure) || hasContent(choices):
 		return Verdict{}, false
 	default:

@@ -33,8 +33,13 @@ func TestPathsAndMethods(t *testing.T) {
 		{"HEAD", "/v1/models", 405, "GET, OPTIONS"},
 		{"GET", "/v1/nothing", 404, ""},
 		{"GET", "/v1/key", 404, ""},
-		{"POST", "/api/pull", 404, ""},
 		{"POST", "/openrouter/health", 404, ""},
+		{"GET", "/v1/models/", 404, ""},
+		{"GET", "/v1/models//m", 404, ""},
+		{"GET", "/v1/models/../key", 404, ""},
+		{"GET", "/v1/models/%2e%2e/key", 404, ""},
+		{"GET", "/v1%2fmodels/m", 404, ""},
+		{"POST", "/v1/models/m", 405, "GET, OPTIONS"},
 		{"POST", "/unknown/v1/chat/completions", 404, ""},
 		{"POST", "/Ollama/v1/chat/completions", 404, ""},
 		{"POST", "//v1/chat/completions", 404, ""},
@@ -48,6 +53,15 @@ func TestPathsAndMethods(t *testing.T) {
 		}
 		if row.status >= 400 && row.method != "HEAD" && !strings.HasPrefix(a.body, `{"error":{"message":"`) {
 			t.Errorf("%s %s: %s", row.method, row.path, a.body)
+		}
+	}
+	for _, path := range []string{ // of Ollama's own API, what would change the server or show whose key it is
+		"/api/pull", "/api/push", "/api/create", "/api/copy", "/api/delete", "/api/blobs/sha256:0", "/api/me", "/openrouter/api/pull",
+	} {
+		for _, method := range []string{"GET", "POST", "DELETE", "HEAD"} {
+			if a := b.do(b.request(method, path, askWhole)); a.status != 404 || method != "HEAD" && a.body != `{"error":"There is nothing at this path."}` {
+				t.Errorf("%s %s: %d %s", method, path, a.status, a.body)
+			}
 		}
 	}
 	if a := b.do(b.request("GET", "/", "", "Authorization", "")); a.body != "Ollama is running" {
@@ -103,7 +117,7 @@ func TestWhoMayAsk(t *testing.T) {
 			if (a.status == 503) != (a.header.Get("Retry-After") != "") {
 				t.Errorf("Retry-After %q", a.header.Get("Retry-After"))
 			}
-			if row.status == 401 && a.body != string(problemUnauthorized.body()) {
+			if row.status == 401 && a.body != string(openAIError(problemUnauthorized)) {
 				t.Errorf("the text differs: %s", a.body)
 			}
 			if row.status == 401 && b.book.arrived != 0 {
@@ -282,7 +296,11 @@ func TestPredecessor_C2(t *testing.T) {
 			if rt.open || prefix != "" && !rt.named {
 				continue
 			}
-			if a := b.do(b.request(rt.method, prefix+rt.path, askWhole, "Authorization", "")); a.status != 401 {
+			path := prefix + rt.path
+			if rt.rest {
+				path += "some/model"
+			}
+			if a := b.do(b.request(rt.method, path, askWhole, "Authorization", "")); a.status != 401 {
 				t.Errorf("%s %s%s: %d", rt.method, prefix, rt.path, a.status)
 			}
 		}
@@ -314,7 +332,7 @@ func TestAKeyGoesToItsOwnProviderOnly(t *testing.T) {
 
 func TestWhatCurlSaysOfABodyByDefaultIsTakenForJSON(t *testing.T) {
 	from := http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}
-	if got := upHeaders(from, &provider.Provider{}, "agent").Get("Content-Type"); got != "application/json" {
+	if got := upHeaders(from, &provider.Provider{}, "agent", true).Get("Content-Type"); got != "application/json" {
 		t.Errorf("it goes upstream as %q", got)
 	}
 	b := newBench(t, 1, func(w http.ResponseWriter, _ *http.Request) { sendJSON(w, 200, goodWhole) })

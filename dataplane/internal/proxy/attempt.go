@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -66,7 +65,9 @@ func (a *attempt) run() {
 	}
 	switch a.kindOf(resp) {
 	case kindEvents:
-		a.relayStream(resp)
+		a.relayStream(resp, false)
+	case kindLines:
+		a.relayStream(resp, true)
 	case kindJSON:
 		a.relayWhole(resp)
 	default:
@@ -78,12 +79,12 @@ func (a *attempt) run() {
 // second time by itself.
 func (a *attempt) send() (*http.Response, error) {
 	x := a.x
-	h := upHeaders(x.r.Header, x.prov, x.p.agent)
+	h := upHeaders(x.r.Header, x.prov, x.p.agent, x.body != nil)
 	a.secret = authorize(h, x.up.dialect, a.loan)
 	for again := 0; ; again++ {
 		req := (&http.Request{
 			Method: x.r.Method, URL: x.up.urls[x.route.path], Header: h, ContentLength: int64(len(x.body)),
-			Body: io.NopCloser(bytes.NewReader(x.body)), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+			Body: bodyOf(x.body), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		}).WithContext(a.ctx)
 		resp, err := x.up.roundTrip(req)
 		if err == nil || again == 2 || !wasIdle(err) || !a.loan.Usable() {
@@ -147,6 +148,7 @@ type kind uint8
 const (
 	kindOther kind = iota
 	kindEvents
+	kindLines
 	kindJSON
 )
 
@@ -159,6 +161,8 @@ func (a *attempt) kindOf(resp *http.Response) kind {
 	contentType := resp.Header.Get("Content-Type")
 	media, _, _ := mime.ParseMediaType(contentType)
 	switch {
+	case media == "application/x-ndjson":
+		return kindLines
 	case media == "text/event-stream", contentType == "" && a.x.stream:
 		return kindEvents
 	case isJSON(contentType, true):

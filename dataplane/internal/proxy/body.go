@@ -38,7 +38,7 @@ func (x *exchange) readBody() *problem {
 	}
 	_ = x.rc.SetReadDeadline(time.Time{})
 	var found request
-	if found, prob = scanRequest(x.body); prob == nil {
+	if found, prob = scanRequest(x.body, x.api); prob == nil {
 		x.model, x.stream = found.model, found.stream
 	}
 	return prob
@@ -139,14 +139,16 @@ type request struct {
 
 // scanRequest finds model and stream. Of duplicates the last counts, as with encoding/json. A name in another spelling
 // ("Model") is refused: some upstreams would take it for the real one, and a token's scope is judged by the model.
-func scanRequest(body []byte) (request, *problem) {
-	var model, stream []byte
+func scanRequest(body []byte, api *clientAPI) (request, *problem) {
+	var model, name, stream []byte
 	var misspelt string
 	err := provider.Members(body, maxRequestDepth, func(key, value []byte) {
 		switch {
 		case string(value) == "null": // changes nothing, as with encoding/json
 		case string(key) == "model":
 			model = value
+		case string(key) == "name":
+			name = value
 		case string(key) == "stream":
 			stream = value
 		case strings.EqualFold(string(key), "model"):
@@ -165,14 +167,19 @@ func scanRequest(body []byte) (request, *problem) {
 	case misspelt != "":
 		return request{}, problemBody(misspelt, "The parameter \""+misspelt+"\" must be written in lower case.")
 	}
-	found := request{model: provider.Text(model)}
+	found := request{model: provider.Text(model), stream: api.streams}
+	if found.model == "" && api.nameToo {
+		found.model = provider.Text(name)
+	}
 	if found.model == "" {
 		return request{}, problemBody("model", "The parameter \"model\" is required and must be a string.")
 	}
 	switch string(stream) {
 	case "true":
 		found.stream = true
-	case "", "false":
+	case "false":
+		found.stream = false
+	case "":
 	default:
 		return request{}, problemBody("stream", "The parameter \"stream\" must be true or false.")
 	}

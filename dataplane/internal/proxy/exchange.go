@@ -26,6 +26,7 @@ type exchange struct {
 	start time.Time
 
 	route *route
+	api   *clientAPI
 	token *tokens.Token // nil until the caller is known; from then on Served is owed
 	prov  *provider.Provider
 	up    *upstream
@@ -52,7 +53,7 @@ type exchange struct {
 const writeTimeout = 60 * time.Second
 
 func (p *Proxy) begin(w http.ResponseWriter, r *http.Request) *exchange {
-	x := &exchange{p: p, w: w, rc: http.NewResponseController(w), r: r, id: "req_" + rand.Text(), start: p.now()}
+	x := &exchange{p: p, w: w, rc: http.NewResponseController(w), r: r, id: "req_" + rand.Text(), start: p.now(), api: openAIChat}
 	x.tried = make([]leases.KeyID, 0, maxKeys)
 	w.Header().Set("X-Request-Id", x.id)
 	_ = x.rc.SetWriteDeadline(time.Time{}) // the one that an earlier request on this connection left
@@ -233,7 +234,7 @@ func (x *exchange) refuse(prob *problem) {
 		return
 	}
 	h := x.w.Header()
-	body := prob.headersAndBody(h)
+	body := prob.headersAndBody(h, x.api)
 	x.commit(prob.status)
 	_, _ = x.w.Write(body) // whoever is gone needs no answer
 }

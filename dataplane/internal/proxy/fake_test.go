@@ -342,7 +342,11 @@ func sendJSON(w http.ResponseWriter, status int, body string) {
 }
 
 func sendStream(w http.ResponseWriter, pieces ...string) {
-	w.Header().Set("Content-Type", "text/event-stream")
+	sendEvents(w, "text/event-stream", pieces...)
+}
+
+func sendEvents(w http.ResponseWriter, media string, pieces ...string) {
+	w.Header().Set("Content-Type", media)
 	for _, p := range pieces {
 		_, _ = io.WriteString(w, p)
 		_ = http.NewResponseController(w).Flush()

@@ -19,14 +19,14 @@ func passesUp(name string) bool {
 }
 
 // upHeaders are the headers that go upstream, but for the key.
-func upHeaders(from http.Header, prov *provider.Provider, agent string) http.Header {
+func upHeaders(from http.Header, prov *provider.Provider, agent string, withBody bool) http.Header {
 	h := make(http.Header, 8)
 	for name, values := range from {
 		if passesUp(name) {
 			h[name] = values
 		}
 	}
-	if t := h.Get("Content-Type"); t == "" || t == curlDefault {
+	if t := h.Get("Content-Type"); withBody && (t == "" || t == curlDefault) {
 		h["Content-Type"] = []string{"application/json"}
 	}
 	if h.Get("User-Agent") == "" {

@@ -31,15 +31,21 @@ type keptList struct {
 // kept one any more, the answer is theirs alone.
 type modelList struct {
 	revision uint64
-	body     []byte // an OpenAI list; nil: none yet
-	good     time.Time
-	asking   chan struct{} // closed when the request that asks is done; nil: none does
-	trouble  *problem      // what the last one met
+	listAnswer
+	good    time.Time
+	asking  chan struct{} // closed when the request that asks is done; nil: none does
+	trouble *problem      // what the last one met
+}
+
+// listAnswer is what an upstream lists; immutable.
+type listAnswer struct {
+	body []byte // as OpenAI has it; nil: none yet
+	raw  []byte // as the upstream wrote it
 }
 
 // get answers the list, and counts: a miss if this request has asked the upstream, a hit if it has a list without that,
 // nothing if it could have neither.
-func (ls *modelLists) get(x *exchange) ([]byte, *problem) {
+func (ls *modelLists) get(x *exchange) (listAnswer, *problem) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	k := ls.byID[x.prov.ID]
@@ -50,24 +56,24 @@ func (ls *modelLists) get(x *exchange) ([]byte, *problem) {
 		}
 		ls.byID[x.prov.ID] = k
 	}
-	body, prob := ls.findLocked(x, k)
+	answer, prob := ls.findLocked(x, k)
 	switch {
 	case x.attempts > 0:
 		k.misses++
-	case body != nil:
+	case answer.body != nil:
 		k.hits++
 	}
-	return body, prob
+	return answer, prob
 }
 
-func (ls *modelLists) findLocked(x *exchange, k *keptList) ([]byte, *problem) {
+func (ls *modelLists) findLocked(x *exchange, k *keptList) (listAnswer, *problem) {
 	l := k.list
 	if l == nil || l.revision != x.prov.Revision {
 		l = &modelList{revision: x.prov.Revision}
 		k.list = l
 	}
 	if l.body != nil && x.p.now().Before(l.good) {
-		return l.body, nil
+		return l.listAnswer, nil
 	}
 	if l.asking != nil {
 		return ls.waitLocked(x, l)
@@ -76,10 +82,10 @@ func (ls *modelLists) findLocked(x *exchange, k *keptList) ([]byte, *problem) {
 }
 
 // askLocked asks the upstream. The lock is free meanwhile; the request goes on if its client leaves, because others wait.
-func (ls *modelLists) askLocked(x *exchange, l *modelList) ([]byte, *problem) {
+func (ls *modelLists) askLocked(x *exchange, l *modelList) (listAnswer, *problem) {
 	l.asking = make(chan struct{})
 	l.trouble = problemBusy // what the others are told if this panics
-	body, prob := func() ([]byte, *problem) {
+	answer, prob := func() (listAnswer, *problem) {
 		ls.mu.Unlock()
 		defer func() {
 			ls.mu.Lock()
@@ -90,16 +96,16 @@ func (ls *modelLists) askLocked(x *exchange, l *modelList) ([]byte, *problem) {
 	}()
 	l.trouble = prob
 	if prob == nil {
-		l.body, l.good = body, x.p.now().Add(listAge)
+		l.listAnswer, l.good = answer, x.p.now().Add(listAge)
 	} else if l.body != nil {
 		l.good = x.p.now().Add(listRetry)
 		prob = nil
 	}
-	return l.body, prob
+	return l.listAnswer, prob
 }
 
 // waitLocked waits for the request that asks. The lock is free meanwhile.
-func (ls *modelLists) waitLocked(x *exchange, l *modelList) ([]byte, *problem) {
+func (ls *modelLists) waitLocked(x *exchange, l *modelList) (listAnswer, *problem) {
 	asking := l.asking
 	ls.mu.Unlock()
 	select {
@@ -108,12 +114,12 @@ func (ls *modelLists) waitLocked(x *exchange, l *modelList) ([]byte, *problem) {
 	}
 	ls.mu.Lock()
 	if l.body != nil {
-		return l.body, nil
+		return l.listAnswer, nil
 	}
 	if l.trouble != nil {
-		return nil, l.trouble
+		return listAnswer{}, l.trouble
 	}
-	return nil, problemBusy
+	return listAnswer{}, problemBusy
 }
 
 // forget drops the lists of these providers, of all if none is named. One that is being asked for is not kept, and requests
@@ -139,7 +145,7 @@ func (ls *modelLists) kept(gone func(id string) bool) []leases.CacheStatus {
 		k := ls.byID[id]
 		c := leases.CacheStatus{Provider: id, Hits: k.hits, Misses: k.misses}
 		if k.list != nil && k.list.body != nil {
-			c.Lists, c.Bytes = 1, uint64(len(k.list.body))
+			c.Lists, c.Bytes = 1, uint64(len(k.list.body)+len(k.list.raw))
 		}
 		list = append(list, c)
 	}

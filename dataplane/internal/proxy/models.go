@@ -2,11 +2,11 @@ package proxy
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"ollama-api-pool/dataplane/internal/leases"
@@ -20,39 +20,71 @@ const (
 
 // models answers the provider's models.
 func (p *Proxy) models(x *exchange) *problem {
-	body, prob := p.lists.get(x)
+	list, prob := p.lists.get(x)
 	if prob != nil {
 		return prob
 	}
+	body := list.body
 	if len(x.token.Models) > 0 {
-		body = onlyAllowed(body, x.token.Models)
+		body = only(body, "data", x.token.Models)
+	}
+	x.answer("application/json", body)
+	return nil
+}
+
+// model answers one of the provider's models. One that the token may not use is not there.
+func (p *Proxy) model(x *exchange) *problem {
+	_, id, _ := strings.Cut(x.r.URL.Path, modelPath)
+	list, prob := p.lists.get(x)
+	if prob != nil {
+		return prob
+	}
+	if raw := listed(list.body, id); raw != nil && provider.MatchModel(x.token.Models, id) {
+		x.answer("application/json", raw)
+		return nil
+	}
+	return problemNoModel
+}
+
+// tags answers the provider's models as Ollama lists them: in its own words if it is one, else in ours.
+func (p *Proxy) tags(x *exchange) *problem {
+	list, prob := p.lists.get(x)
+	if prob != nil {
+		return prob
+	}
+	body := list.raw
+	if x.up.dialect.ModelsPath() != x.route.path {
+		body = asTags(list.body)
+	}
+	if len(x.token.Models) > 0 {
+		body = only(body, "models", x.token.Models)
 	}
 	x.answer("application/json", body)
 	return nil
 }
 
 // fetchModels asks with one key after another, like any request.
-func (x *exchange) fetchModels() ([]byte, *problem) {
+func (x *exchange) fetchModels() (answer listAnswer, prob *problem) {
 	x.up.retries.arrive(x.p.now())
 	allowed := newTries(x.prov, x.up.retries)
 	for {
 		l, prob := x.borrow()
 		if prob != nil {
-			return nil, prob
+			return listAnswer{}, prob
 		}
-		body, v := x.askModels(l)
+		answer, v := x.askModels(l)
 		if v.Class == provider.OK {
-			return body, nil
+			return answer, nil
 		}
 		x.met.add(v)
 		if !allowed.another(v, x.p.now()) {
-			return nil, x.met.problem(nil)
+			return listAnswer{}, x.met.problem(nil)
 		}
 	}
 }
 
 // askModels asks for the list with one key, and settles it.
-func (x *exchange) askModels(l loan) (list []byte, v provider.Verdict) {
+func (x *exchange) askModels(l loan) (answer listAnswer, v provider.Verdict) {
 	var answered time.Duration
 	v = provider.Verdict{Class: provider.LocalError}
 	defer func() {
@@ -69,21 +101,22 @@ func (x *exchange) askModels(l loan) (list []byte, v provider.Verdict) {
 	})
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		return nil, provider.Verdict{Class: provider.Timeout, Next: provider.Once}
+		return answer, provider.Verdict{Class: provider.Timeout, Next: provider.Once}
 	case err != nil:
-		return nil, provider.Verdict{Class: provider.LocalError, Next: provider.Again}
+		return answer, provider.Verdict{Class: provider.LocalError, Next: provider.Again}
 	}
 	answered = max(x.p.now().Sub(start), 1)
 	if resp.StatusCode != http.StatusOK {
 		v = x.up.dialect.Judge(resp.StatusCode, resp.Header, body, x.p.now())
 		v.Message = redact(v.Message, secret, x.up.host, "")
 		v.Type, v.Code, v.Param = "", "", ""
-		return nil, v
+		return answer, v
 	}
-	if list, err = x.up.dialect.Models(body); err != nil || holds(list, secret) {
-		return nil, provider.Verdict{Class: provider.Broken, Next: provider.Again, Status: resp.StatusCode}
+	list, err := x.up.dialect.Models(body)
+	if err != nil || holds(body, secret) {
+		return answer, provider.Verdict{Class: provider.Broken, Next: provider.Again, Status: resp.StatusCode}
 	}
-	return list, provider.Verdict{Class: provider.OK, Status: resp.StatusCode}
+	return listAnswer{body: list, raw: body}, provider.Verdict{Class: provider.OK, Status: resp.StatusCode}
 }
 
 // question is a small request of the pool's own, with a key.
@@ -119,30 +152,4 @@ func (up *upstream) ask(ctx context.Context, q question) (resp *http.Response, b
 		return nil, nil, secret, ctx.Err()
 	}
 	return resp, body, secret, err
-}
-
-// onlyAllowed is the list without the models that a token may not use.
-func onlyAllowed(list []byte, patterns []string) []byte {
-	var all struct {
-		Object string            `json:"object"`
-		Data   []json.RawMessage `json:"data"`
-	}
-	if json.Unmarshal(list, &all) != nil {
-		return list
-	}
-	kept := make([]json.RawMessage, 0, len(all.Data))
-	for _, raw := range all.Data {
-		var m struct {
-			ID string `json:"id"`
-		}
-		if json.Unmarshal(raw, &m) == nil && provider.MatchModel(patterns, m.ID) {
-			kept = append(kept, raw)
-		}
-	}
-	all.Data = kept
-	body, err := json.Marshal(all)
-	if err != nil { // what was decoded encodes
-		panic(err)
-	}
-	return body
 }

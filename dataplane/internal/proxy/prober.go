@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/http"
 	"sync"
 	"time"
 
@@ -83,4 +84,10 @@ func (p *Proxy) probe(ctx context.Context, l loan, what leases.Probe) provider.V
 	return v
 }
 
-func bodyOf(b []byte) io.ReadCloser { return io.NopCloser(bytes.NewReader(b)) }
+// bodyOf answers a body to be sent; of a request without one it is known that there is none.
+func bodyOf(b []byte) io.ReadCloser {
+	if b == nil {
+		return http.NoBody
+	}
+	return io.NopCloser(bytes.NewReader(b))
+}

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -11,7 +10,7 @@ import (
 	"ollama-api-pool/dataplane/internal/provider"
 )
 
-// problem is an answer in the pool's own words, as an OpenAI error object. None of them holds an upstream's address, a key,
+// problem is an answer in the pool's own words; errorshape.go writes it as the client's API has it. None of them holds an upstream's address, a key,
 // or anything of the inside.
 type problem struct {
 	status           int
@@ -69,6 +68,7 @@ var (
 	problemTooDeep        = clientError(http.StatusBadRequest, "invalid_json", "The body is nested too deeply.")
 	problemBodyRead       = clientError(http.StatusBadRequest, "incomplete_body", "The body could not be read to its end.")
 	problemSlowBody       = clientError(http.StatusRequestTimeout, "slow_body", "The body did not arrive in time.")
+	problemNoModel        = clientError(http.StatusNotFound, provider.ModelNotFound, "There is no such model at this provider.")
 	problemMisconfigured  = final(badGateway(http.StatusBadGateway, "upstream_misconfigured", "The provider's address is not usable; this is for the operator to mend."))
 	problemBusy           = unavailable("overloaded", "Too many large requests are under way; try again soon.", time.Second, false)
 	problemAllRefused     = unavailable("upstream_credentials_exhausted", "No upstream key of the provider can be used at the moment.", 30*time.Second, true)
@@ -202,30 +202,9 @@ func problemOfClient(v provider.Verdict) *problem {
 	return p
 }
 
-type errorObject struct {
-	Message string  `json:"message"`
-	Type    string  `json:"type"`
-	Param   *string `json:"param"`
-	Code    *string `json:"code"`
-}
-
-func (p *problem) body() []byte {
-	e := errorObject{Message: p.message, Type: p.typ}
-	if p.param != "" {
-		e.Param = &p.param
-	}
-	if p.code != "" {
-		e.Code = &p.code
-	}
-	body, err := json.Marshal(map[string]errorObject{"error": e})
-	if err != nil { // strings always encode
-		panic(err)
-	}
-	return body
-}
-
-func (p *problem) headersAndBody(h http.Header) []byte {
-	body := p.body()
+// headersAndBody is the whole answer, in the words of the API that the client speaks.
+func (p *problem) headersAndBody(h http.Header, api *clientAPI) []byte {
+	body := api.errorBody(p)
 	h.Set("Content-Type", "application/json")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	h.Set("Cache-Control", "no-store")
@@ -249,9 +228,4 @@ func (p *problem) retryAfterSeconds() int {
 	}
 	wait = min(max(wait, minRetryAfter), maxRetryAfter)
 	return int((wait + time.Second - 1) / time.Second)
-}
-
-// streamEvent is the problem as an event of a stream that is under way.
-func (p *problem) streamEvent() []byte {
-	return append(append([]byte("data: "), p.body()...), "\n\n"...)
 }

@@ -111,7 +111,12 @@ func (p *Proxy) serve(x *exchange) *problem {
 	rt, providerID := find(x.r)
 	switch {
 	case rt == nil:
+		x.api = apiOf(x.r.URL.Path)
 		return problemNotFound
+	case rt.api != nil:
+		x.api = rt.api
+	}
+	switch {
 	case x.r.Method == http.MethodOptions:
 		p.cors.preflight(x, rt)
 		return nil
@@ -133,8 +138,10 @@ func (p *Proxy) serve(x *exchange) *problem {
 
 // relay passes a request on to the provider with one key after another, until one answers or no other may be tried.
 func (p *Proxy) relay(x *exchange) *problem {
-	if prob := x.readBody(); prob != nil {
-		return prob
+	if x.r.Method == http.MethodPost {
+		if prob := x.readBody(); prob != nil {
+			return prob
+		}
 	}
 	if err := x.token.Allows(x.prov.ID, x.model, p.now()); err != nil {
 		return problemNotAllowed(err)

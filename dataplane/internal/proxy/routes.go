@@ -15,6 +15,8 @@ type route struct {
 	head   bool // HEAD is answered like GET
 	open   bool // needs no token
 	named  bool // also under /{provider}
+	rest   bool // the path is followed by more, which is an id that may hold slashes
+	api    *clientAPI
 	serve  func(*Proxy, *exchange) *problem
 }
 
@@ -22,8 +24,23 @@ type route struct {
 var routes = []route{
 	{path: "/", method: http.MethodGet, head: true, open: true, serve: (*Proxy).greet},
 	{path: "/health", method: http.MethodGet, head: true, open: true, serve: (*Proxy).health},
-	{path: "/v1/chat/completions", method: http.MethodPost, named: true, serve: (*Proxy).relay},
-	{path: "/v1/models", method: http.MethodGet, named: true, serve: (*Proxy).models},
+	{path: "/v1/chat/completions", method: http.MethodPost, named: true, api: openAIChat, serve: (*Proxy).relay},
+	{path: "/v1/completions", method: http.MethodPost, named: true, api: openAIChat, serve: (*Proxy).relay},
+	{path: "/v1/embeddings", method: http.MethodPost, named: true, api: openAIChat, serve: (*Proxy).relay},
+	{path: "/v1/responses", method: http.MethodPost, named: true, api: openAIResponses, serve: (*Proxy).relay},
+	{path: "/v1/messages", method: http.MethodPost, named: true, api: anthropic, serve: (*Proxy).relay},
+	{path: "/v1/messages/count_tokens", method: http.MethodPost, named: true, api: anthropic, serve: (*Proxy).relay},
+	{path: "/v1/models", method: http.MethodGet, named: true, api: openAIChat, serve: (*Proxy).models},
+	{path: "/v1/models/", method: http.MethodGet, named: true, rest: true, api: openAIChat, serve: (*Proxy).model},
+
+	{path: "/api/chat", method: http.MethodPost, named: true, api: ollamaChat, serve: (*Proxy).relay},
+	{path: "/api/generate", method: http.MethodPost, named: true, api: ollamaChat, serve: (*Proxy).relay},
+	{path: "/api/embed", method: http.MethodPost, named: true, api: ollamaPlain, serve: (*Proxy).relay},
+	{path: "/api/embeddings", method: http.MethodPost, named: true, api: ollamaPlain, serve: (*Proxy).relay},
+	{path: "/api/show", method: http.MethodPost, named: true, api: ollamaPlain, serve: (*Proxy).relay},
+	{path: "/api/tags", method: http.MethodGet, named: true, api: ollamaPlain, serve: (*Proxy).tags},
+	{path: "/api/ps", method: http.MethodGet, named: true, api: ollamaPlain, serve: (*Proxy).relay},
+	{path: "/api/version", method: http.MethodGet, named: true, api: ollamaPlain, serve: (*Proxy).relay},
 }
 
 var routeByPath = func() map[string]*route {
@@ -37,21 +54,53 @@ var routeByPath = func() map[string]*route {
 // find answers the route of a request and the provider it names. Whether there is such a provider is not asked here: that
 // is told only to those who have a token.
 func find(r *http.Request) (rt *route, providerID string) {
-	if r.URL.RawPath != "" || r.URL.Host != "" || r.URL.Scheme != "" { // encoded slashes and the like; absolute form
+	if r.URL.Host != "" || r.URL.Scheme != "" { // absolute form
 		return nil, ""
 	}
-	path := r.URL.Path
-	if rt = routeByPath[path]; rt != nil {
+	if r.URL.RawPath != "" && !encodesOnlyID(r.URL.Path, r.URL.RawPath) {
+		return nil, ""
+	}
+	if rt = at(r.URL.Path); rt != nil {
 		return rt, defaultProvider
 	}
-	id, rest, ok := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	id, rest, ok := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 	if !ok || !isProviderID(id) {
 		return nil, ""
 	}
-	if rt = routeByPath["/"+rest]; rt != nil && rt.named {
+	if rt = at("/" + rest); rt != nil && rt.named {
 		return rt, id
 	}
 	return nil, ""
+}
+
+// at answers the route of a path without a provider.
+func at(path string) *route {
+	if rt := routeByPath[path]; rt != nil && !rt.rest {
+		return rt
+	}
+	if id, ok := strings.CutPrefix(path, modelPath); ok && isModelID(id) {
+		return routeByPath[modelPath]
+	}
+	return nil
+}
+
+// modelPath is followed by the id of a model.
+const modelPath = "/v1/models/"
+
+// isModelID says whether the rest of a path can be a model's name. Segments that mean another path are none.
+func isModelID(id string) bool {
+	for segment := range strings.SplitSeq(id, "/") {
+		if segment == "" || segment == "." || segment == ".." {
+			return false
+		}
+	}
+	return true
+}
+
+// encodesOnlyID says whether nothing but a model's name is written with escapes, such as %2F, that change what a path means.
+func encodesOnlyID(path, raw string) bool {
+	at := strings.Index(path, modelPath)
+	return at >= 0 && strings.HasPrefix(raw, path[:at+len(modelPath)])
 }
 
 func (rt *route) takes(method string) bool {

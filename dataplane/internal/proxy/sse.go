@@ -22,6 +22,7 @@ type splitter struct {
 	line  int  // where its current line starts
 	pos   int  // what was searched for a line end
 	cr    bool // the last line ended in a CR with nothing behind it yet
+	lines bool // each line is an event, as in NDJSON
 }
 
 // next answers the next complete event; ok is false if more has to come first. The bytes are valid until release.
@@ -40,7 +41,7 @@ func (s *splitter) next() (event []byte, ok bool) {
 			s.pos = len(s.buf)
 			return nil, false
 		}
-		whole := end == s.line || s.line == s.event && s.buf[s.line] == ':'
+		whole := s.lines || end == s.line || s.line == s.event && s.buf[s.line] == ':'
 		s.cr = s.buf[end] == '\r' && next == end+1 && next == len(s.buf)
 		s.line, s.pos = next, next
 		if whole {
@@ -123,8 +124,8 @@ func eventData(event []byte) (data []byte, has bool) {
 
 var finishReason = []byte(`"finish_reason"`)
 
-// finishes says whether an event has a finish_reason that is not null. Inside of content the quotes would be escaped.
-func finishes(event []byte) bool {
+// hasFinishReason says whether an event has a finish_reason that is not null. Inside of content the quotes would be escaped.
+func hasFinishReason(event []byte) bool {
 	for {
 		at := bytes.Index(event, finishReason)
 		if at < 0 {
@@ -139,6 +140,9 @@ func finishes(event []byte) bool {
 }
 
 func isDone(event []byte) bool {
+	if !bytes.Contains(event, []byte("[DONE]")) {
+		return false
+	}
 	data, has := eventData(event)
 	return has && string(bytes.TrimSpace(data)) == "[DONE]"
 }

@@ -38,9 +38,10 @@ type stream struct {
 
 // relayStream passes a stream on. Until its first event is there and is none about a failure the client sees nothing; from
 // then on the answer is this one, and if it breaks, it ends as broken.
-func (a *attempt) relayStream(resp *http.Response) {
+func (a *attempt) relayStream(resp *http.Response, lines bool) {
 	buf := getBuffer()
 	s := &stream{a: a, resp: resp}
+	s.split.lines = lines
 	s.split.buf = (*buf)[:0]
 	s.mu.Lock()
 	defer func() {
@@ -126,7 +127,7 @@ func (s *stream) look(event []byte, start int) bool {
 		return s.lookFirst(event)
 	}
 	if bytes.Contains(event, []byte(`"error"`)) {
-		if data, _ := eventData(event); s.failure(data, start) {
+		if data, _ := s.data(event); s.failure(data, start) {
 			return false
 		}
 	}
@@ -136,21 +137,41 @@ func (s *stream) look(event []byte, start int) bool {
 		}
 		return false
 	}
+	return s.goOn(event)
+}
+
+// goOn passes on what there is if the event is the last one. false: the stream is over.
+func (s *stream) goOn(event []byte) bool {
+	api := s.a.x.api
 	switch {
-	case bytes.Contains(event, []byte("[DONE]")) && isDone(event):
-		if s.pass(s.split.event) {
+	case api.ends(event):
+		switch {
+		case !s.pass(s.split.event):
+		case api.fails(event):
+			s.over = true
+			s.a.verdict, s.a.x.end = truncated, leases.EndTruncated
+		default:
 			s.done()
 		}
 		return false
-	case !s.ended && finishes(event):
+	case !s.ended && api.finishes(event):
 		s.ended = true
 	}
 	return true
 }
 
+// data answers what an event says; has is false if it says nothing, as a comment or an empty line.
+func (s *stream) data(event []byte) (data []byte, has bool) {
+	if !s.split.lines {
+		return eventData(event)
+	}
+	data = bytes.TrimSpace(event)
+	return data, len(data) > 0
+}
+
 // lookFirst judges the first event with data in it.
 func (s *stream) lookFirst(event []byte) bool {
-	data, has := eventData(event)
+	data, has := s.data(event)
 	reflects := holds(event, s.a.secret)
 	if !has && !reflects {
 		return true // a comment
@@ -170,10 +191,9 @@ func (s *stream) lookFirst(event []byte) bool {
 		return false
 	}
 	s.begun = true
-	s.ended = finishes(event)
 	s.a.x.firstEvent = s.a.x.p.now().Sub(s.a.x.start)
 	s.commit()
-	return true
+	return s.goOn(event)
 }
 
 // failure ends the stream if the event's data is an error. What is no JSON at all is the client's to make sense of: it has
@@ -211,6 +231,13 @@ func (s *stream) release() {
 	} // else the client is gone, which the request's context tells too
 }
 
+func (s *stream) contentType() string {
+	if s.split.lines {
+		return "application/x-ndjson"
+	}
+	return "text/event-stream"
+}
+
 func (s *stream) commit() {
 	if s.a.x.status != 0 {
 		return
@@ -218,7 +245,7 @@ func (s *stream) commit() {
 	h := s.a.x.w.Header()
 	downHeaders(h, s.resp.Header, s.a.secret)
 	if h.Get("Content-Type") == "" {
-		h.Set("Content-Type", "text/event-stream")
+		h.Set("Content-Type", s.contentType())
 	}
 	h.Set("X-Accel-Buffering", "no") // else nginx in front holds events back
 	s.a.answered = true
@@ -294,7 +321,7 @@ func (s *stream) broken() {
 // fail tells the client in its dialect that the stream has failed, and cuts it. Half an event that has not gone never goes.
 func (s *stream) fail(prob *problem, v provider.Verdict) {
 	s.over = true
-	if s.a.x.write(prob.streamEvent()) != nil {
+	if s.a.x.write(s.a.x.api.errorEvent(prob)) != nil {
 		s.a.canceled()
 		return
 	}

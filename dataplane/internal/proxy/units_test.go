@@ -271,7 +271,7 @@ func FuzzScanRequest(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		got, prob := scanRequest(body)
+		got, prob := scanRequest(body, openAIChat)
 		if prob != nil {
 			if prob.status != 400 {
 				t.Errorf("status %d", prob.status)
@@ -299,7 +299,7 @@ func BenchmarkStreamEvent(b *testing.B) {
 	for b.Loop() {
 		s.buf = append(s.buf, one...)
 		event, ok := s.next()
-		if !ok || finishes(event) || bytes.Contains(event, []byte(`"error"`)) {
+		if !ok || hasFinishReason(event) || bytes.Contains(event, []byte(`"error"`)) {
 			b.Fatal("not an ordinary event")
 		}
 		s.release(s.event)

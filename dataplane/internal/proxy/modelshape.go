@@ -1,0 +1,86 @@
+package proxy
+
+import (
+	"encoding/json"
+	"time"
+
+	"ollama-api-pool/dataplane/internal/provider"
+)
+
+// listedModel is what is read of a model in either kind of list.
+type listedModel struct {
+	ID      string `json:"id"`
+	Name    string `json:"name"`
+	Model   string `json:"model"`
+	Created int64  `json:"created"`
+}
+
+func (m listedModel) id() string {
+	switch {
+	case m.ID != "":
+		return m.ID
+	case m.Model != "":
+		return m.Model
+	default:
+		return m.Name
+	}
+}
+
+// models answers the members of a list, as they stand.
+func models(list []byte, member string) []json.RawMessage {
+	var all map[string]json.RawMessage
+	var items []json.RawMessage
+	if json.Unmarshal(list, &all) != nil || json.Unmarshal(all[member], &items) != nil {
+		return nil
+	}
+	return items
+}
+
+// only is the list without the models that a token may not use.
+func only(list []byte, member string, patterns []string) []byte {
+	kept := []json.RawMessage{}
+	for _, raw := range models(list, member) {
+		var m listedModel
+		if json.Unmarshal(raw, &m) == nil && provider.MatchModel(patterns, m.id()) {
+			kept = append(kept, raw)
+		}
+	}
+	if member == "models" {
+		return encode(map[string]any{"models": kept})
+	}
+	return encode(struct {
+		Object string            `json:"object"`
+		Data   []json.RawMessage `json:"data"`
+	}{"list", kept})
+}
+
+// listed answers the model of an OpenAI list that has this id; nil: there is none.
+func listed(list []byte, id string) []byte {
+	for _, raw := range models(list, "data") {
+		var m listedModel
+		if json.Unmarshal(raw, &m) == nil && m.ID == id {
+			return raw
+		}
+	}
+	return nil
+}
+
+// asTags is an OpenAI list as Ollama would write it. What only a machine with the model on it can know is left empty.
+func asTags(list []byte) []byte {
+	type tag struct {
+		Name       string   `json:"name"`
+		Model      string   `json:"model"`
+		ModifiedAt string   `json:"modified_at"`
+		Size       int64    `json:"size"`
+		Digest     string   `json:"digest"`
+		Details    struct{} `json:"details"`
+	}
+	tags := []tag{}
+	for _, raw := range models(list, "data") {
+		var m listedModel
+		if json.Unmarshal(raw, &m) == nil {
+			tags = append(tags, tag{Name: m.ID, Model: m.ID, ModifiedAt: time.Unix(m.Created, 0).UTC().Format(time.RFC3339)})
+		}
+	}
+	return encode(map[string]any{"models": tags})
+}
