@@ -281,7 +281,8 @@ func TestAnUpstreamThatIsGone(t *testing.T) {
 		return probe.Answer{Reason: probe.Unreachable}, probe.Models{}, nil
 	}
 	job := f.run(Import{Lines: ReadText(keyLines(0, MaxLines)), Validate: true})
-	if n := f.asked.Load(); n < 100+giveUpAfter || n > 100+giveUpAfter+workers {
+	// The last good answer may come late and have the counting begin anew.
+	if n := f.asked.Load(); n < 100+giveUpAfter || n > 100+2*giveUpAfter+workers {
 		t.Errorf("asked %d times", n)
 	}
 	counts := job.Counts()

@@ -204,7 +204,8 @@ want 400 'dryRun: must be true or false' "$keys/import" -d '{"keys":["ollama-can
 want 400 'provider: differs' "$keys/import?provider=openrouter" -d '{"keys":["ollama-canary-bad-0001"],"provider":"ollama"}'
 want 400 'dryRun: unknown parameter' "$keys/import?dryRun=true" -d '{"keys":["ollama-canary-bad-0001"]}' # it belongs into the body
 want 405 METHOD_NOT_ALLOWED "$keys/import" -X PUT -d '{}'
-header 'Allow: DELETE, GET, PATCH, POST' # the others are those of a key of that name
+header 'Allow: POST'
+want 405 METHOD_NOT_ALLOWED "$keys/import"
 type=application/x-www-form-urlencoded want 415 'Content-Type: application/json' "$keys/import" -d 'keys=ollama-canary-bad-0001'
 
 echo "== import ollama.txt"
