@@ -6,7 +6,7 @@ LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 export CGO_ENABLED ?= 0
 
-.PHONY: help run demo test test-faults fuzz check deps gen build lint vendor-proto breaking clean
+.PHONY: help run demo test test-faults test-compose fuzz check deps gen build lint vendor-proto breaking clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -23,6 +23,9 @@ test: ## all tests that fit ten minutes on two cores
 
 test-faults: build ## the longer suites: kill -9 loops and random stories
 	@test/run.sh faults
+
+test-compose: ## docker-compose.yml for real, with the docker engine that is here or one of its own
+	@test/compose.sh
 
 fuzz: ## every fuzz target for a minute (FUZZTIME=60s)
 	@test/run.sh fuzz

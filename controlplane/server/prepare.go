@@ -68,7 +68,7 @@ func writeNew(path, text string) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.Remove(f.Name()) }() // the link stays
+	defer func() { _ = os.Remove(f.Name()) }() // its other name stays
 	_, err = f.WriteString(text)
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
