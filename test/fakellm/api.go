@@ -32,7 +32,16 @@ type api struct {
 // modelPaths are the paths that want something of a model, with their APIs. What
 // asks for a permit is an attempt to the judges.
 var modelPaths = map[string]api{
-	"/v1/chat/completions": chatCompletions,
+	"/v1/chat/completions":      chatCompletions,
+	"/v1/completions":           textCompletions,
+	"/v1/embeddings":            embeddings,
+	"/v1/responses":             responses,
+	"/v1/messages":              anthropicMessages,
+	"/v1/messages/count_tokens": anthropicCount,
+	"/api/chat":                 ollamaChat,
+	"/api/generate":             ollamaGenerate,
+	"/api/embed":                ollamaEmbed,
+	"/api/embeddings":           ollamaEmbeddings,
 }
 
 // costs reports whether a path uses up a key's limits.

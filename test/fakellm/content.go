@@ -2,6 +2,7 @@ package fakellm
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 )
 
@@ -51,4 +52,42 @@ func (t *text) UnmarshalJSON(data []byte) error {
 		*t += text(p.Text)
 	}
 	return nil
+}
+
+// inputs reads what is to be completed or embedded: a string, a list of strings,
+// or one or more lists of tokens, whose text is then such as "[1 2 3]".
+type inputs []string
+
+func (in *inputs) UnmarshalJSON(data []byte) error {
+	if data[0] != '[' {
+		var one *string
+		err := json.Unmarshal(data, &one)
+		if one != nil {
+			*in = inputs{*one}
+		}
+		return err
+	}
+	if json.Unmarshal(data, (*[]string)(in)) == nil {
+		return nil
+	}
+	var tokens []int
+	if json.Unmarshal(data, &tokens) == nil {
+		*in = inputs{fmt.Sprint(tokens)}
+		return nil
+	}
+	var lists [][]int
+	err := json.Unmarshal(data, &lists)
+	*in = nil
+	for _, tokens := range lists {
+		*in = append(*in, fmt.Sprint(tokens))
+	}
+	return err
+}
+
+func (in inputs) words() int {
+	n := 0
+	for _, s := range in {
+		n += words(s)
+	}
+	return n
 }
