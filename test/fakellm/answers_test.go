@@ -115,6 +115,24 @@ func TestRefusals(t *testing.T) {
 		{"Models are listed to a dead key", Ollama, "GET", "/v1/models", "dead", "", 200, `"owned_by":"library"`, "", ""},
 		{"Tags are listed to an unknown key", Ollama, "GET", "/api/tags", "sk-unknown", "", 200, `{"models":[{"details":`, "", ""},
 		{"OpenRouter's models are listed to nobody in particular", OpenRouter, "GET", "/api/v1/models", "", "", 200, `"canonical_slug":"gpt-oss:20b"`, "", ""},
+		{"A model is shown to anybody", Ollama, "GET", "/v1/models/gpt-oss:20b", "", "", 200, `{"created":1754352000,"id":"gpt-oss:20b"`, "", ""},
+		{"An unknown model is not", OpenAI, "GET", "/v1/models/a/b", "dead", "", 404, `"message":"model 'a/b' not found"`, "", ""},
+		{"A model without a name is no page", Ollama, "GET", "/v1/models/", "", "", 404, "404 page not found", "", ""},
+		{"A model cannot be deleted", OpenAI, "DELETE", "/v1/models/gpt-oss:20b", goodKey, "", 405, "405", "Allow", "GET"},
+		{"A model is OpenRouter's under its prefix too", OpenRouter, "GET", "/api/v1/models/gpt-oss:20b", "", "", 200, `"canonical_slug"`, "", ""},
+		{"Ollama tells its version", Ollama, "GET", "/api/version", "", "", 200, `{"version":"0.`, "", ""},
+		{"Ollama tells what runs", Ollama, "GET", "/api/ps", "", "", 200, `"expires_at":`, "", ""},
+		{"Ollama shows a model", Ollama, "POST", "/api/show", "", `{"model":"gpt-oss:20b"}`, 200, `"capabilities":["completion"`, "", ""},
+		{"Ollama shows a model by its older name", Ollama, "POST", "/api/show", "", `{"name":"gpt-oss:20b"}`, 200, `"model_info":`, "", ""},
+		{"Ollama shows no unknown model", Ollama, "POST", "/api/show", "", `{"model":"nope"}`, 404, `{"error":"model 'nope' not found"}`, "", ""},
+		{"Ollama must be told which", Ollama, "POST", "/api/show", "", `{}`, 400, `{"error":"model is required"}`, "", ""},
+		{"Ollama shows nothing to an empty body", Ollama, "POST", "/api/show", "", ``, 400, `{"error":"the request body is empty"}`, "", ""},
+		{"Ollama's own API is Ollama's only", OpenAI, "POST", "/api/chat", goodKey, "", 404, "404 page not found", "", ""},
+		{"Anthropic's API is at OpenRouter too", OpenRouter, "POST", "/api/v1/messages", "dead", "", 401, `{"type":"error","error":{"type":"authentication_error"`, "", ""},
+		{"Anthropic wants a limit to the tokens", Ollama, "POST", "/v1/messages", goodKey, `{"model":"gpt-oss:20b","messages":[{}]}`, 400, "max_tokens", "", ""},
+		{"Embeddings have two formats", Ollama, "POST", "/v1/embeddings", goodKey, `{"model":"gpt-oss:20b","input":"a","encoding_format":"gif"}`, 400, "encoding_format", "", ""},
+		{"An input that is null is none", Ollama, "POST", "/v1/embeddings", goodKey, `{"model":"gpt-oss:20b","input":null}`, 400, "input is required", "", ""},
+		{"A response without input is none", Ollama, "POST", "/v1/responses", goodKey, `{"model":"gpt-oss:20b","input":null}`, 400, "input is required", "", ""},
 		{"The key's own page is 200 to a good key", OpenRouter, "GET", "/api/v1/key", goodKey, "", 200, `"label":"…0001"`, "", ""},
 		{"The key's own page is 401 to a dead key", OpenRouter, "GET", "/api/v1/key", "dead", "", 401, `"code":401`, "", ""},
 		{"The key's own page is 500 to a broken key", OpenRouter, "GET", "/api/v1/key", "broken", "", 500, `"provider_name"`, "", ""},
@@ -142,6 +160,26 @@ func TestRefusals(t *testing.T) {
 				t.Errorf("the ledger says %+v", e)
 			}
 		})
+	}
+}
+
+func TestAModelsNameMayHoldSlashes(t *testing.T) {
+	r := newRig(t, Config{Models: []string{"openai/gpt-x/models/y"}}, nil)
+	for _, path := range []string{"/v1/models/openai/gpt-x/models/y", "/v1/models/openai%2Fgpt-x%2Fmodels%2Fy"} {
+		if got := r.do("GET", path, "", ""); got.status != 200 || !strings.Contains(got.body, `"id":"openai/gpt-x/models/y"`) {
+			t.Errorf("%s: %d %s", path, got.status, got.body)
+		}
+	}
+}
+
+func TestAnthropicsClientsAreKnown(t *testing.T) {
+	r := newRig(t, Config{}, map[string]Behaviour{goodKey: {}})
+	body := `{"model":"gpt-oss:20b","max_tokens":1,"metadata":{"user_id":"r7"},"messages":[{"role":"user","content":"hi"}]}`
+	if got := r.do("POST", "/v1/messages", "", body, "X-Api-Key", goodKey, "Anthropic-Version", "2023-06-01"); got.status != 200 {
+		t.Errorf("by x-api-key: %d %s", got.status, got.body)
+	}
+	if e := r.last(); e.RequestID != "r7" || e.Key != goodKey {
+		t.Errorf("the ledger says %+v", e)
 	}
 }
 

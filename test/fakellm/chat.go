@@ -1,109 +1,108 @@
 package fakellm
 
-import (
-	"bytes"
-	"encoding/json"
-	"net/http"
-	"slices"
-	"strings"
-)
-
-// Answer is the text that the pretend model gives to a user message.
-func Answer(message string) string { return "echo: " + message }
-
-type chatRequest struct {
-	Model         string    `json:"model"`
-	Messages      []message `json:"messages"`
-	Stream        bool      `json:"stream"`
-	StreamOptions struct {
-		IncludeUsage bool `json:"include_usage"`
-	} `json:"stream_options"`
-	User string `json:"user"`
+// chatCompletions is OpenAI's POST /v1/chat/completions.
+var chatCompletions = api{
+	asks: asksPermit, read: readChat, whole: wholeChat, events: chatEvents, framing: sse,
 }
 
-type message struct {
-	Role    string `json:"role"`
-	Content text   `json:"content"`
+type streamOptions struct {
+	IncludeUsage bool `json:"include_usage"`
 }
 
-// text reads a message's content, which is a string or a list of typed parts, of
-// which the text ones are joined.
-type text string
-
-func (t *text) UnmarshalJSON(data []byte) error {
-	if len(data) > 0 && data[0] != '[' {
-		return json.Unmarshal(data, (*string)(t))
+func readChat(body []byte) (prompt, string) {
+	var req struct {
+		asked
+		Messages      messages      `json:"messages"`
+		StreamOptions streamOptions `json:"stream_options"`
+		Tools         []tool        `json:"tools"`
 	}
-	var parts []struct {
-		Type string `json:"type"`
-		Text string `json:"text"`
+	problem := decode(body, &req)
+	p := req.prompt(false)
+	p.includeUsage = req.StreamOptions.IncludeUsage
+	p.tokens = req.Messages.words()
+	p.tool, p.answer = callTool(req.Tools, req.Messages)
+	if p.tool == "" {
+		p.answer = Answer(req.Messages.lastUser())
 	}
-	if err := json.Unmarshal(data, &parts); err != nil {
-		return err
-	}
-	for _, p := range parts {
-		*t += text(p.Text)
-	}
-	return nil
+	return p, missing(problem, len(req.Messages) > 0, "[] is too short - 'messages'", req.Model)
 }
 
-// chat serves a chat completion.
-func (x *exchange) chat() {
-	req, err := parseChat(x.body)
-	x.note(func(e *Entry) {
-		e.RequestID, e.Model, e.Stream = req.User, req.Model, req.Stream
-	})
-	if !x.passKey() {
-		return
-	}
-	if err != "" {
-		x.refuse(fault{status: http.StatusBadRequest, message: err})
-		return
-	}
-	if !slices.Contains(x.u.cfg.Models, req.Model) {
-		x.refuse(fault{status: http.StatusNotFound, message: "model '" + req.Model + "' not found", code: "model_not_found"})
-		return
-	}
-	if x.forbids(req.Model) {
-		x.refuse(fault{status: http.StatusForbidden, message: "this key has no access to model '" + req.Model + "'", code: "model_not_found"})
-		return
-	}
-
-	c := x.complete(req)
-	if !req.Stream || x.verdict.behaviour.HTML {
-		x.answer(mustJSON(c.whole()))
-		return
-	}
-	x.stream(c)
+type wireCompletion struct {
+	ID      string       `json:"id"`
+	Object  string       `json:"object"`
+	Created int64        `json:"created"`
+	Model   string       `json:"model"`
+	Choices []wireChoice `json:"choices"`
+	Usage   *usage       `json:"usage,omitempty"`
 }
 
-// parseChat returns what could be read of a body and, unless it can be served,
-// why not. An empty body is the check that costs no token.
-func parseChat(body []byte) (req chatRequest, problem string) {
-	if len(bytes.TrimSpace(body)) == 0 {
-		return req, "the request body is empty"
-	}
-	if err := json.Unmarshal(body, &req); err != nil {
-		return req, "the request body is no valid chat completion"
-	}
-	if len(req.Messages) == 0 {
-		return req, "[] is too short - 'messages'"
-	}
-	if req.Model == "" {
-		return req, "model is required"
-	}
-	return req, ""
+type wireChoice struct {
+	Index        int          `json:"index"`
+	Text         *string      `json:"text,omitempty"`
+	Message      *wireMessage `json:"message,omitempty"`
+	Delta        *wireMessage `json:"delta,omitempty"`
+	FinishReason *string      `json:"finish_reason"`
 }
 
-// lastUser is the message that the answer echoes.
-func (r chatRequest) lastUser() string {
-	for _, m := range slices.Backward(r.Messages) {
-		if m.Role == "user" {
-			return string(m.Content)
+type wireMessage struct {
+	Role      string     `json:"role,omitempty"`
+	Content   *string    `json:"content,omitempty"`
+	ToolCalls []wireCall `json:"tool_calls,omitempty"`
+}
+
+// done is the last event of OpenAI's streams.
+var done = event{data: []byte("[DONE]")}
+
+func wholeChat(c completion) any {
+	m := wireMessage{Role: "assistant", Content: &c.answer}
+	if c.tool != "" {
+		m = wireMessage{"assistant", new(string), []wireCall{c.call(c.answer)}}
+	}
+	w := c.wire("chatcmpl-", "chat.completion", wireChoice{Message: &m, FinishReason: c.finish()})
+	w.Usage = &c.usage
+	return w
+}
+
+// chatEvents are the role, the text in pieces, the reason of its end, the usage if
+// it was asked for, and [DONE].
+func chatEvents(c completion) []event {
+	delta := func(m wireMessage, finish *string) event {
+		return event{data: mustJSON(c.wire("chatcmpl-", "chat.completion.chunk", wireChoice{Delta: &m, FinishReason: finish}))}
+	}
+	first := wireMessage{Role: "assistant", Content: new(string)}
+	if c.tool != "" {
+		first.ToolCalls = []wireCall{c.call("")}
+	}
+	events := []event{delta(first, nil)}
+	for _, piece := range c.pieces {
+		m := wireMessage{Content: &piece}
+		if c.tool != "" {
+			m = wireMessage{ToolCalls: []wireCall{{Function: wireFunction{Arguments: piece}}}}
 		}
+		events = append(events, delta(m, nil))
 	}
-	return string(r.Messages[len(r.Messages)-1].Content)
+	events = append(events, delta(wireMessage{}, c.finish()))
+	return append(events, c.usageEvents("chatcmpl-", "chat.completion.chunk")...)
 }
 
-// words is this package's tokenizer: simple enough to check by hand.
-func words(s string) int { return len(strings.Fields(s)) }
+// usageEvents end a stream of OpenAI's older APIs.
+func (c completion) usageEvents(prefix, object string) []event {
+	if !c.includeUsage {
+		return []event{done}
+	}
+	w := c.wire(prefix, object)
+	w.Choices, w.Usage = []wireChoice{}, &c.usage
+	return []event{{data: mustJSON(w)}, done}
+}
+
+func (c completion) wire(prefix, object string, choices ...wireChoice) wireCompletion {
+	return wireCompletion{ID: prefix + c.id, Object: object, Created: c.created.Unix(), Model: c.model, Choices: choices}
+}
+
+func (c completion) finish() *string {
+	reason := "stop"
+	if c.tool != "" {
+		reason = "tool_calls"
+	}
+	return &reason
+}

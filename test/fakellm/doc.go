@@ -19,13 +19,31 @@
 //		t.Error(v)
 //	}
 //
-// What it answers. POST /v1/chat/completions echoes the last user message (see
-// [Answer]), as JSON or as server-sent events. GET /v1/models lists the models
-// to anybody: as with the real providers, a model list proves nothing about a
-// key. A chat completion with an empty body answers 400 to a good key and 401
-// to an unknown one: a check that costs no token. The "ollama" dialect has
-// GET /api/tags; the "openrouter" dialect has everything under /api/v1 too, and
-// GET /api/v1/key, which wants a good key. Anything else is 404 or 405.
+// What it answers. Whatever API a request to a model comes by, the answer echoes
+// the last user message (see [Answer]), whole or as a stream, in that API's own
+// framing, and behaviours, limits and judges are the same:
+//
+//	OpenAI     POST /v1/chat/completions, /v1/completions, /v1/responses
+//	Anthropic  POST /v1/messages
+//	Ollama     POST /api/chat, /api/generate ("ollama" dialect only)
+//
+// POST /v1/embeddings and Ollama's /api/embed and /api/embeddings answer vectors
+// (see [Embedding]). A chat completion calls a tool if it is given one and the last
+// message is the user's and says "tool" (see [ToolArguments]). Of a message made of
+// parts, the text ones are echoed. POST /v1/messages/count_tokens wants a good key
+// and is free. An empty body answers 400 to a good key and 401 to an unknown one, on
+// all these paths: a check that costs no token.
+//
+// GET /v1/models and /v1/models/{model} answer anybody: as with the real providers,
+// a model list proves nothing about a key. So do the "ollama" dialect's
+// GET /api/tags, /api/ps and /api/version, and POST /api/show. The "openrouter"
+// dialect has everything under /api/v1 too, and GET /api/v1/key, which wants a good
+// key. Anything else is 404 or 405.
+//
+// Errors have the dialect's shape on OpenAI's paths, and on those of Anthropic and
+// Ollama the shape of these, whatever the dialect. In a stream an error is an event
+// of its own ("event: error" with Anthropic, and with responses until one has begun,
+// then response.failed), or a line.
 //
 // Order of judgement. The key is judged when the request's headers arrive, its
 // limits first and its behaviour next; the body is judged last. So a key that is

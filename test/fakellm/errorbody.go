@@ -19,9 +19,33 @@ type openRouterError struct {
 	Metadata map[string]any `json:"metadata,omitempty"`
 }
 
-func (u *Upstream) errorBody(f fault) []byte {
-	text := f.text(u.cfg.Dialect)
-	switch u.cfg.Dialect {
+type anthropicError struct {
+	Type    string `json:"type"`
+	Message string `json:"message"`
+}
+
+// shape is in whose form a path tells its errors.
+type shape int
+
+const (
+	dialectShape   shape = iota // as the dialect does at /v1
+	anthropicShape              // an object of two members, whatever the dialect
+	ollamaShape                 // a string: Ollama's own API
+)
+
+func (x *exchange) errorBody(f fault) []byte {
+	text := x.text(f)
+	switch x.shape {
+	case anthropicShape:
+		return mustJSON(struct {
+			Type      string         `json:"type"`
+			Error     anthropicError `json:"error"`
+			RequestID string         `json:"request_id"`
+		}{"error", anthropicError{f.anthropicKind(), text}, "req_" + strconv.FormatInt(x.seq, 10)})
+	case ollamaShape:
+		return mustJSON(map[string]string{"error": text})
+	}
+	switch x.u.cfg.Dialect {
 	case OpenRouter:
 		return mustJSON(map[string]any{"error": openRouterError{f.status, text, f.metadata()}})
 	case OpenAI:
@@ -47,6 +71,29 @@ func (f fault) openAIKind() (kind, code string) {
 		return "server_error", f.code
 	}
 	return "invalid_request_error", f.code
+}
+
+func (f fault) anthropicKind() string {
+	switch f.status {
+	case http.StatusUnauthorized:
+		return "authentication_error"
+	case http.StatusPaymentRequired:
+		return "billing_error"
+	case http.StatusForbidden:
+		return "permission_error"
+	case http.StatusNotFound:
+		return "not_found_error"
+	case http.StatusTooManyRequests:
+		return "rate_limit_error"
+	case http.StatusServiceUnavailable, 529:
+		return "overloaded_error"
+	case http.StatusGatewayTimeout:
+		return "timeout_error"
+	}
+	if f.status >= 500 {
+		return "api_error"
+	}
+	return "invalid_request_error"
 }
 
 func (f fault) metadata() map[string]any {

@@ -17,6 +17,7 @@ type exchange struct {
 	u       *Upstream
 	w       http.ResponseWriter
 	r       *http.Request
+	shape   shape // of errors
 	verdict verdict
 	body    []byte
 	seq     int64
@@ -29,7 +30,7 @@ type exchange struct {
 
 // begin judges the key and opens the ledger entry, in one step: a limit is
 // judged at exactly the time that the ledger shows.
-func (u *Upstream) begin(w http.ResponseWriter, r *http.Request, want asks) *exchange {
+func (u *Upstream) begin(w http.ResponseWriter, r *http.Request, rt route) *exchange {
 	key, fault := credential(r)
 	e := &Entry{
 		Key:       key,
@@ -48,12 +49,12 @@ func (u *Upstream) begin(w http.ResponseWriter, r *http.Request, want asks) *exc
 	defer u.mu.Unlock()
 	e.Seq = int64(len(u.entries)) + 1
 	e.Start = u.cfg.Now()
-	v := u.judgeLocked(key, want, e.Start)
+	v := u.judgeLocked(key, rt.asks, e.Start)
 	if v.violation != "" {
 		e.Violation = v.violation
 	}
 	u.entries = append(u.entries, e)
-	return &exchange{u: u, w: w, r: r, verdict: v, seq: e.Seq, key: key, entry: e}
+	return &exchange{u: u, w: w, r: r, shape: rt.errors, verdict: v, seq: e.Seq, key: key, entry: e}
 }
 
 // note writes to the entry while the request is under way.

@@ -30,17 +30,24 @@ func (u *Upstream) scripted(b Behaviour) fault {
 	return f
 }
 
-// inBand is the error that a key's behaviour puts into a 200.
-func (u *Upstream) inBand(b Behaviour) []byte {
-	if b.Body != "" {
-		return []byte(b.Body)
-	}
-	return u.errorBody(fault{status: cmp.Or(b.ErrorCode, http.StatusBadGateway), retryAfter: b.RetryAfter})
+func notFound(model string) fault {
+	return fault{status: http.StatusNotFound, message: "model '" + model + "' not found", code: "model_not_found"}
 }
 
-func (f fault) text(dialect string) string {
-	text := cmp.Or(f.message, usualMessage(f.status, dialect))
-	if dialect == Ollama && !f.resetAt.IsZero() {
+// embedded is the error that a key's behaviour puts into a 200.
+func (x *exchange) embedded() fault {
+	b := x.verdict.behaviour
+	return fault{status: cmp.Or(b.ErrorCode, http.StatusBadGateway), retryAfter: b.RetryAfter}
+}
+
+// inBand is that error as JSON.
+func (x *exchange) inBand() []byte {
+	return orElse(x.verdict.behaviour.Body, string(x.errorBody(x.embedded())))
+}
+
+func (x *exchange) text(f fault) string {
+	text := cmp.Or(f.message, usualMessage(f.status, x.u.cfg.Dialect))
+	if x.u.cfg.Dialect == Ollama && x.shape != anthropicShape && !f.resetAt.IsZero() {
 		text += ", it resets at " + f.resetAt.UTC().Format(time.RFC3339)
 	}
 	return text
@@ -67,15 +74,16 @@ func usualMessage(status int, dialect string) string {
 	return cmp.Or(http.StatusText(status), "status "+strconv.Itoa(status))
 }
 
-// resetHeader tells a reset in the header the dialect has for it. Ollama has none.
-func (u *Upstream) resetHeader(h http.Header, f fault) {
-	if f.resetAt.IsZero() {
-		return
-	}
-	switch u.cfg.Dialect {
-	case OpenAI:
+// resetHeader tells a reset in the header that the API or else the dialect has for
+// it. Ollama has none.
+func (x *exchange) resetHeader(h http.Header, f fault) {
+	switch {
+	case f.resetAt.IsZero():
+	case x.shape == anthropicShape:
+		h.Set("Anthropic-Ratelimit-Requests-Reset", f.resetAt.UTC().Format(time.RFC3339))
+	case x.u.cfg.Dialect == OpenAI:
 		h.Set("X-Ratelimit-Reset-Requests", f.resetIn.String())
-	case OpenRouter:
+	case x.u.cfg.Dialect == OpenRouter:
 		h.Set("X-Ratelimit-Reset", strconv.FormatInt(f.resetAt.UnixMilli(), 10))
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 const (
@@ -91,6 +92,15 @@ func newPipeRig(t *testing.T, cfg Config) (rig, func()) {
 		_ = srv.Close()
 		wg.Wait()
 	}
+}
+
+// impatient gives up after a minute.
+type impatient struct{ http.RoundTripper }
+
+func (i impatient) RoundTrip(req *http.Request) (*http.Response, error) {
+	ctx, cancel := context.WithTimeout(req.Context(), time.Minute)
+	defer cancel()
+	return i.RoundTripper.RoundTrip(req.WithContext(ctx))
 }
 
 type pipeListener struct {

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -13,11 +12,12 @@ import (
 // Attempts(entries) to leave out probes and model lists. Entries may come in any
 // order. Keys are shown by their last characters only.
 
-// Attempts are the chat completions that were no probes: what clients caused.
+// Attempts are the requests to a model, by any API, that were no probes: what
+// clients caused. A count of tokens is free and none.
 func Attempts(entries []Entry) []Entry {
 	var kept []Entry
 	for _, e := range inOrder(entries) {
-		if e.isChat() && !e.Probe {
+		if costs(e.Path) && !e.Probe {
 			kept = append(kept, e)
 		}
 	}
@@ -88,8 +88,6 @@ func inOrder(entries []Entry) []Entry {
 		return cmp.Compare(a.Seq, b.Seq)
 	})
 }
-
-func (e Entry) isChat() bool { return strings.HasSuffix(e.Path, "/chat/completions") }
 
 // describe names an entry in a violation without showing its key.
 func (e Entry) describe() string {

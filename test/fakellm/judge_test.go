@@ -24,8 +24,11 @@ func with(e Entry, change func(*Entry)) Entry {
 
 func probe(e *Entry)   { e.Probe = true }
 func list(e *Entry)    { e.Path = "/v1/models" }
+func count(e *Entry)   { e.Path = "/v1/messages/count_tokens" }
 func refused(e *Entry) { e.Outcome, e.Status = Refused, 429 }
 func running(e *Entry) { e.Outcome, e.End = "", time.Time{} }
+
+func by(path string) func(*Entry) { return func(e *Entry) { e.Path = path } }
 
 // TestJudges has both verdicts for each judge: one that cannot fail is no judge.
 func TestJudges(t *testing.T) {
@@ -82,10 +85,13 @@ func TestJudges(t *testing.T) {
 		{"Three across a minute's turn are not", twoAMinute, entries{at(1, 59*second, a, ""), at(2, 60*second, a, ""), at(3, 61*second, a, "")}, 1},
 		{"Probes count, they cost a request", twoAMinute, entries{at(1, 0, a, ""), at(2, 1, a, ""), with(at(3, 2, a, ""), probe)}, 1},
 		{"Model lists and other keys do not count", twoAMinute, entries{at(1, 0, a, ""), at(2, 1, a, ""), with(at(3, 2, a, ""), list), at(4, 2, b, "")}, 0},
+		{"Counts of tokens do not count", twoAMinute, entries{at(1, 0, a, ""), at(2, 1, a, ""), with(at(3, 2, a, ""), count)}, 0},
+		{"Any API counts", twoAMinute, entries{with(at(1, 0, a, ""), by("/api/chat")), with(at(2, 1, a, ""), by("/v1/messages")), with(at(3, 2, a, ""), by("/api/v1/embeddings"))}, 1},
 		{"The order of a file does not matter", twoAMinute, entries{at(3, minute, a, ""), at(1, 0, a, ""), at(2, 1, a, "")}, 0},
 
 		{"One after another is fine", oneAtOnce, entries{at(1, 0, a, ""), at(2, second, a, "")}, 0},
 		{"One before the other ends is not", oneAtOnce, entries{at(1, 0, a, ""), at(2, second-1, a, "")}, 1},
+		{"One by another API before the other ends is not", oneAtOnce, entries{at(1, 0, a, ""), with(at(2, second-1, a, ""), by("/v1/responses"))}, 1},
 		{"One beside another key is fine", oneAtOnce, entries{at(1, 0, a, ""), at(2, 0, b, "")}, 0},
 		{"One beside a request that never ended is not", oneAtOnce, entries{with(at(1, 0, a, ""), running), at(2, 24*time.Hour, a, "")}, 1},
 
@@ -137,6 +143,21 @@ func TestPerKeyCountsAttemptsOnly(t *testing.T) {
 	}
 	if len(got) != 2 || got["b"].OK != 1 {
 		t.Errorf("got %+v", got)
+	}
+}
+
+func TestAttemptsAreByAnyAPI(t *testing.T) {
+	var entries []Entry
+	want := 0
+	for path, a := range modelPaths {
+		entries = append(entries, with(at(int64(len(entries)+1), 0, "a", ""), by(path)))
+		if a.asks == asksPermit {
+			want++
+		}
+	}
+	entries = append(entries, with(at(99, 0, "a", ""), by("/api/tags")), with(at(100, 0, "a", ""), by("/v1/models/m")), with(at(101, 0, "a", ""), by("/api/show")))
+	if got := len(Attempts(entries)); got != want || want != 9 {
+		t.Errorf("%d attempts, want %d", got, want)
 	}
 }
 

@@ -6,15 +6,15 @@ import (
 	"time"
 )
 
-// OverRate finds the chat completions with a key, probes included, that were more
-// than perMinute within any 60 seconds. It works from the starts alone, whether or
+// OverRate finds the requests to a model with a key, probes included, that were
+// more than perMinute within any 60 seconds. It works from the starts alone, whether or
 // not the key had Limits, so it also judges the provider's own enforcement; for
 // that, pass it entries without the refused ones.
 func OverRate(entries []Entry, key string, perMinute int) []string {
 	var starts []time.Time
 	var found []string
 	for _, e := range inOrder(entries) {
-		if e.Key != key || !e.isChat() {
+		if e.Key != key || !costs(e.Path) {
 			continue
 		}
 		starts = append(starts, e.Start)
@@ -27,14 +27,14 @@ func OverRate(entries []Entry, key string, perMinute int) []string {
 	return found
 }
 
-// OverConcurrency finds the chat completions with a key, probes included, that
+// OverConcurrency finds the requests to a model with a key, probes included, that
 // started while limit others were under way. One that starts at the very instant
 // that another ends does not overlap it.
 func OverConcurrency(entries []Entry, key string, limit int) []string {
 	var running []Entry
 	var found []string
 	for _, e := range inOrder(entries) {
-		if e.Key != key || !e.isChat() {
+		if e.Key != key || !costs(e.Path) {
 			continue
 		}
 		running = slices.DeleteFunc(running, func(r Entry) bool {
@@ -57,8 +57,8 @@ type Count struct {
 	PromptTokens, CompletionTokens int
 }
 
-// PerKey counts the attempts by key: chat completions without probes. A key that
-// was never tried is not in the map and reads as zero.
+// PerKey counts the Attempts by key. A key that was never tried is not in the map
+// and reads as zero.
 func PerKey(entries []Entry) map[string]Count {
 	counts := map[string]Count{}
 	for _, e := range Attempts(entries) {

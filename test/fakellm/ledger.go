@@ -14,7 +14,7 @@ const (
 	// Refused: any status but 200.
 	Refused = "refused"
 	// Broken: a 200 that is no answer: an in-band error, a web page, nothing at all,
-	// or an end before [DONE].
+	// or an end before the last event.
 	Broken = "broken"
 	// Cut: the provider cut the connection.
 	Cut = "cut"
@@ -33,7 +33,8 @@ type Entry struct {
 	End time.Time `json:"end,omitzero"`
 	// Key is the whole credential, empty if there was none.
 	Key string `json:"key"`
-	// RequestID is the body's "user": a test gives each of its requests its own.
+	// RequestID is the body's "user", or Anthropic's metadata.user_id: a test gives
+	// each of its requests its own.
 	RequestID string `json:"request_id,omitempty"`
 	Path      string `json:"path"`
 	Model     string `json:"model,omitempty"`
@@ -47,11 +48,11 @@ type Entry struct {
 	// Violation is a fault of the sender that the provider noticed by itself.
 	Violation string `json:"violation,omitempty"`
 	UserAgent string `json:"user_agent,omitempty"`
-	// Events counts the role, content, finish and usage events sent; not comments,
-	// errors and [DONE].
+	// Events counts the events or lines of the answer sent; not comments, errors and
+	// the last event, which says that the answer is whole.
 	Events int `json:"events,omitempty"`
 	// PromptTokens and CompletionTokens are the usage of a completed answer, whether
-	// or not the client asked to be told.
+	// or not the client asked to be told. A count of tokens uses none.
 	PromptTokens     int `json:"prompt_tokens,omitempty"`
 	CompletionTokens int `json:"completion_tokens,omitempty"`
 

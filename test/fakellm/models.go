@@ -1,9 +1,8 @@
 package fakellm
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -47,24 +46,14 @@ func (u *Upstream) modelEntry(name string) map[string]any {
 	}
 }
 
-// tags is Ollama's own list.
-func (x *exchange) tags() {
-	list := []map[string]any{}
-	for _, m := range x.u.cfg.Models {
-		digest := sha256.Sum256([]byte(m))
-		list = append(list, map[string]any{
-			"name":        m,
-			"model":       m,
-			"modified_at": modelsCreated.Format(time.RFC3339),
-			"size":        1 << 30,
-			"digest":      hex.EncodeToString(digest[:]),
-			"details": map[string]any{
-				"format": "gguf", "family": "pretend", "families": []string{"pretend"},
-				"parameter_size": "1B", "quantization_level": "Q4_0",
-			},
-		})
+// model is one entry of that list, as open as the list itself.
+func (x *exchange) model() {
+	_, name := cutModel(x.r.URL.Path)
+	if !slices.Contains(x.u.cfg.Models, name) {
+		x.refuse(notFound(name))
+		return
 	}
-	x.reply(http.StatusOK, typeJSON, Completed, mustJSON(map[string]any{"models": list}))
+	x.reply(http.StatusOK, typeJSON, Completed, mustJSON(x.u.modelEntry(name)))
 }
 
 // keyInfo is OpenRouter's free question about a key.

@@ -7,10 +7,9 @@ import (
 )
 
 const (
-	typeJSON   = "application/json"
-	typeHTML   = "text/html; charset=utf-8"
-	typePlain  = "text/plain; charset=utf-8"
-	typeEvents = "text/event-stream"
+	typeJSON  = "application/json"
+	typeHTML  = "text/html; charset=utf-8"
+	typePlain = "text/plain; charset=utf-8"
 )
 
 const page = "<!DOCTYPE html>\n<html><head><title>Just a moment...</title></head><body><h1>Checking your browser</h1></body></html>\n"
@@ -56,7 +55,7 @@ func (x *exchange) answer(whole []byte) {
 	case b.EmptyStream:
 		x.reply(http.StatusOK, typeJSON, Broken, nil)
 	case b.errsInBand():
-		x.reply(http.StatusOK, typeJSON, Broken, x.u.inBand(b))
+		x.reply(http.StatusOK, typeJSON, Broken, x.inBand())
 	case b.EndEarlyAfter > 0:
 		x.reply(http.StatusOK, typeJSON, Broken, half)
 	case b.TruncateAfter > 0:
@@ -72,16 +71,16 @@ func (x *exchange) answer(whole []byte) {
 	}
 }
 
-// refuse answers an error in the dialect's shape.
+// refuse answers an error in the shape that the path has for it.
 func (x *exchange) refuse(f fault) {
 	h := x.w.Header()
 	if f.retryAfter != "" {
 		h.Set("Retry-After", f.retryAfter)
 	}
-	x.u.resetHeader(h, f)
+	x.resetHeader(h, f)
 	body := f.body
 	if body == nil {
-		body = x.u.errorBody(f)
+		body = x.errorBody(f)
 	}
 	x.reply(f.status, typeJSON, Refused, body)
 }

@@ -98,7 +98,7 @@ func New(cfg Config) *Upstream {
 // ServeHTTP answers one request and records it.
 func (u *Upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rt, allow := u.find(r)
-	x := u.begin(w, r, rt.asks)
+	x := u.begin(w, r, rt)
 	defer x.close()
 	if !x.readBody() {
 		return
