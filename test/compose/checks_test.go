@@ -211,12 +211,13 @@ func (f *fleet) state() string {
 	if len(list.APIKeys) != len(keys) || len(tokens.ClientTokens) != 1 || len(nodes.Nodes) != len(regions) || stats.SuccessCount < 1 {
 		f.t.Errorf("there is not what there was: %+v %+v %+v %+v", list, tokens, nodes, stats)
 	}
-	text := fmt.Sprintf("%+v\n%+v\n%+v\n%+v\n", list, tokens, nodes, stats)
+	var text strings.Builder
+	fmt.Fprintf(&text, "%+v\n%+v\n%+v\n%+v\n", list, tokens, nodes, stats)
 	for _, name := range []string{"eu-west", "us-east"} {
 		_, certificate := f.file(regions[name].service, "/data/node.crt")
-		text += certificate
+		text.WriteString(certificate)
 	}
-	return text
+	return text.String()
 }
 
 func (f *fleet) noSecretInLogs(joinToken string) {

@@ -47,7 +47,7 @@ func TestProcessDemo(t *testing.T) {
 	if err != nil || strings.Contains(out, strings.TrimSpace(string(token))) || strings.Contains(out, "pretend-") {
 		t.Errorf("it tells a token or a key (%v)", err)
 	}
-	for _, line := range strings.Split(out, "\n") {
+	for line := range strings.SplitSeq(out, "\n") {
 		if told.MatchString(line) && len([]rune(line)) > 112 { // what is to be pasted may be longer
 			t.Errorf("a line of %d characters: %s", len([]rune(line)), line)
 		}
