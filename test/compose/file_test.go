@@ -3,7 +3,6 @@ package compose
 
 import (
 	"fmt"
-	"maps"
 	"os"
 	"path"
 	"slices"
@@ -111,9 +110,10 @@ func TestTheFile(t *testing.T) {
 	if err := yaml.Unmarshal([]byte(all[composeFile]), &f); err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"controlplane", "dataplane-eu-west", "dataplane-us-east", "init", "prometheus"}
-	if got := slices.Sorted(maps.Keys(f.Services)); !slices.Equal(got, want) {
-		t.Errorf("the services are %v", got)
+	for _, name := range []string{"init", "controlplane", "dataplane-eu-west", "dataplane-us-east", "prometheus"} {
+		if _, ok := f.Services[name]; !ok {
+			t.Errorf("there is no %s", name)
+		}
 	}
 }
 
