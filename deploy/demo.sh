@@ -36,25 +36,25 @@ if [ "$taken" = 1 ]; then
   exit 1
 fi
 
-# Each demo begins anew. What it removes is what a demo has made, and nothing else.
-if [ -e "$data" ]; then
-  if [ ! -f "$data/.demo" ]; then
-    echo "$data was not made by a demo, so it is left alone: move it away, or name another folder with DEMO_DIR." >&2
-    exit 1
-  fi
-  if kill -0 "$(cat "$data/.demo")" 2>/dev/null; then
-    echo "A demo is running in $data (process $(cat "$data/.demo")): stop it, or name another folder with DEMO_DIR." >&2
-    exit 1
-  fi
-  rm -rf "$data"
-fi
+# Each demo begins anew. What it removes is what a demo has made, and nothing else: the mark is the first thing in the folder,
+# and stays.
+mark=$data/.demo
 mkdir -p "$data"
-echo $$ >"$data/.demo"
+if [ ! -f "$mark" ] && [ -n "$(ls -A "$data")" ]; then
+  echo "$data was not made by a demo, so it is left alone: move it away, or name another folder with DEMO_DIR." >&2
+  exit 1
+fi
+if [ -s "$mark" ] && [[ $(ps -o args= -p "$(cat "$mark")" 2>/dev/null || true) == *demo.sh* ]]; then
+  echo "A demo is running in $data (process $(cat "$mark")): stop it, or name another folder with DEMO_DIR." >&2
+  exit 1
+fi
+echo $$ >"$mark"
+find "$data" -mindepth 1 -maxdepth 1 ! -name .demo -exec rm -rf {} +
 
 node=127.0.0.1:${ports[0]} admin=127.0.0.1:${ports[1]}
 
 control() { # also starts it again
-  "$bin/controlplane" serve --dev --data-dir "$data/controlplane" --node-listen "$node" --admin-listen "$admin" >>"$log" 2>&1 &
+  start "$bin/controlplane" serve --dev --data-dir "$data/controlplane" --node-listen "$node" --admin-listen "$admin" >>"$log" 2>&1
   pids[0]=$!
   echo $! >"$data/controlplane.pid"
   up "control plane" $! "http://$admin/readyz"
@@ -62,8 +62,8 @@ control() { # also starts it again
 
 serve() { # name, region, address for clients, address for metrics
   APIPOOL_JOIN_TOKEN_FILE=$data/controlplane/join-token \
-    "$bin/dataplane" --data-dir "$data/$1" --node-id "$1" --region "$2" --control-plane "$node" --listen "$3" --ops-listen "$4" \
-    --expose-route-headers --drain-timeout 10s >>"$log" 2>&1 &
+    start "$bin/dataplane" --data-dir "$data/$1" --node-id "$1" --region "$2" --control-plane "$node" --listen "$3" --ops-listen "$4" \
+    --expose-route-headers --drain-timeout 10s >>"$log" 2>&1
   pids+=($!)
   echo $! >"$data/$1.pid"
   up "data plane $1" $! "http://$4/readyz"
@@ -73,7 +73,7 @@ control
 eu=127.0.0.1:${ports[2]},127.0.0.1:${ports[3]} us=127.0.0.1:${ports[4]},127.0.0.1:${ports[5]}
 serve eu-west-1 eu-west "${eu%,*}" "${eu#*,}"
 serve us-east-1 us-east "${us%,*}" "${us#*,}"
-"$bin/demo" --admin "$admin" --data-plane "eu-west,$eu" --data-plane "us-east,$us" --dir "$data" --seconds "${DEMO_SECONDS:-0}" &
+start "$bin/demo" --admin "$admin" --data-plane "eu-west,$eu" --data-plane "us-east,$us" --dir "$data" --seconds "${DEMO_SECONDS:-0}"
 demo=$!
 pids+=("$demo")
 echo "$demo" >"$data/traffic.pid"

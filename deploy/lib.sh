@@ -1,5 +1,4 @@
 # What run.sh and demo.sh share: starting planes on loopback, and stopping them in order. To be sourced; `log` is the caller's.
-set -m # each in its own process group: Ctrl-C reaches the script only, which stops them in order
 
 pids=() # in the order they were started
 stop() { # the last one first: a data plane gives its lease back
@@ -12,6 +11,12 @@ stop() { # the last one first: a data plane gives its lease back
 }
 trap stop EXIT
 trap 'stop; exit 0' INT TERM
+
+start() { # command: in the background and in a process group of its own: Ctrl-C reaches the script only, which stops all in order
+  set -m
+  "$@" &
+  set +m # what runs in the foreground must not keep Ctrl-C for itself
+}
 
 up() { # name, pid, url: waits until the url answers 200
   for _ in $(seq 200); do

@@ -10,12 +10,12 @@ mkdir -p "$data"
 log=$data/run.log
 : >"$log"
 
-bin/controlplane serve --dev --data-dir "$data/controlplane" --admin-listen "$admin" >>"$log" 2>&1 &
+start bin/controlplane serve --dev --data-dir "$data/controlplane" --admin-listen "$admin" >>"$log" 2>&1
 pids+=($!)
 up "control plane" $! "http://$admin/readyz"
 
 APIPOOL_JOIN_TOKEN_FILE=$data/controlplane/join-token \
-  bin/dataplane --data-dir "$data/dataplane" --listen "$api" --ops-listen "$ops" --expose-route-headers >>"$log" 2>&1 &
+  start bin/dataplane --data-dir "$data/dataplane" --listen "$api" --ops-listen "$ops" --expose-route-headers >>"$log" 2>&1
 pids+=($!)
 up "data plane" $! "http://$ops/readyz"
 

@@ -31,23 +31,24 @@ func (d *demo) welcome() string {
 
 // guide is what to type.
 func (d *demo) guide() string {
-	return fmt.Sprintf(`  Look for yourself, in another terminal, in this folder:
+	return fmt.Sprintf(`  Look for yourself, in another terminal, in this folder (with "| jq" after them JSON is readable):
 
     export ADMIN_TOKEN=$(cat %[1]s/controlplane/admin-token) TOKEN=$(cat %[1]s/client-token)
-    admin() { curl -s "%[2]s/admin/$1" -H "Authorization: Bearer $ADMIN_TOKEN" "${@:2}"; echo; }
+    admin() { curl -s "%[2]s/admin/$1" "${@:2}" \
+      -H "Authorization: Bearer $ADMIN_TOKEN"; echo; }
 
     admin stats                               # requests and attempts, kept apart; by provider, model, hour
     admin keys/stats                          # each key's own figures
     admin 'api-keys?status=auto_disabled'     # what is out, why, and until when
     curl -s http://%[3]s/metrics | grep apipool_upstream_attempts_total
-    curl -i http://%[4]s/v1/chat/completions -H "Authorization: Bearer $TOKEN" \
+    curl -si http://%[4]s/v1/chat/completions -H "Authorization: Bearer $TOKEN" \
       --json '{"model":"%[5]s","messages":[{"role":"user","content":"Hello"}]}'   # see x-pool-attempts
 
   Try this:
 
-    admin keys/disable --json '{"id":"%[6]s"}'    # '%[7]s'; the answer names who has stopped using it
+    admin keys/disable --json '{"id":"%[6]s"}'    # '%[7]s'; it names who has stopped using it
     admin keys/enable --json '{"id":"%[6]s"}'     # and brings it back
-    kill -9 $(cat %[1]s/controlplane.pid)                # requests go on without it; it is started again after 5 s
+    kill -9 $(cat %[1]s/controlplane.pid)               # requests go on; it is started again after 5 s
 `, d.dir, d.op.base, d.planes[0].ops, d.planes[0].api, models[0], d.keys[0].id, d.keys[0].label)
 }
 

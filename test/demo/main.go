@@ -81,7 +81,10 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	defer up.close()
 	op := &operator{base: "http://" + o.admin, token: strings.TrimSpace(string(token)), client: &http.Client{Timeout: 5 * time.Second}}
 	d := &demo{options: o, up: up, op: op, say: &voice{out: out}, keys: script()}
-	if err := d.prepare(ctx); err != nil {
+	switch err := d.prepare(ctx); {
+	case ctx.Err() != nil: // told to end before it began
+		return nil
+	case err != nil:
 		return err
 	}
 	return d.play(ctx)

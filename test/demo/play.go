@@ -166,8 +166,9 @@ func (d *demo) total() {
 	if !d.watch.away.IsZero() {
 		keys = "control plane away"
 	}
+	each := float64(tries) / float64(max(c.requests, 1))
 	d.say.line("", "%s, %s; %s (%.2f each), %d failed; %s",
-		count(c.requests, "request"), count(c.errors(), "client error"), count(tries, "attempt"), float64(tries)/float64(max(c.requests, 1)), bad, keys)
+		count(c.requests, "request"), count(c.errors(), "client error"), count(tries, "attempt"), each, bad, keys)
 }
 
 // verdict says whether the demo has shown what it should.

@@ -91,7 +91,7 @@ func (t *traffic) tell(to plane, got outcome, tries []fakellm.Entry) {
 		}
 	case got.err != nil && cutByScript(tries):
 		t.counts.cut++
-		t.say.line("client", "%s: a stream was cut after its first words; those cannot be taken back", to.region)
+		t.say.line("client", "%s: an error: the stream was cut after its first words; those cannot be taken back", to.region)
 	case got.err != nil:
 		t.counts.failed++
 		t.say.line("client", "%s: a client saw an error: %v (%s)", to.region, got.err, way)

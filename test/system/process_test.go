@@ -48,7 +48,7 @@ var binaries = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	built = dir
-	build := exec.Command("go", "build", "-o", dir+"/", "./controlplane", "./dataplane")
+	build := exec.Command("go", "build", "-o", dir+"/", "./controlplane", "./dataplane", "./test/demo")
 	build.Dir = "../.."
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
