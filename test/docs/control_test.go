@@ -91,6 +91,7 @@ func TestEachKindOfDriftIsFound(t *testing.T) {
 		"a link is missing":                {"[设计](docs/design.md)", "设计"},
 		"a link to another file":           {"docs/design.md", "docs/other.md"},
 		"a link too many":                  {"词。", "[词](docs/more.md)。"},
+		"no link back to the original":     {"[English](README.md)", "English"},
 	} {
 		changed := strings.Replace(translated, change[0], change[1], 1)
 		if changed == translated {
@@ -99,6 +100,16 @@ func TestEachKindOfDriftIsFound(t *testing.T) {
 		if len(drift(written(fixture), written(changed))) == 0 {
 			t.Errorf("%s: not found", what)
 		}
+	}
+}
+
+func TestAnOriginalWithoutALinkToItsTranslationIsFound(t *testing.T) {
+	changed := strings.Replace(fixture, "[中文](README.zh-CN.md)", "中文", 1)
+	if changed == fixture {
+		t.Fatal("nothing was changed")
+	}
+	if found := drift(written(changed), written(translated)); len(found) != 1 {
+		t.Errorf("found %q, want the missing link alone", found)
 	}
 }
 

@@ -137,6 +137,12 @@ func drift(original, translation string) []string {
 			found = append(found, "only the translation links to "+to)
 		}
 	}
+	if !slices.Contains(a.links, chinese) {
+		found = append(found, "the original does not link to "+chinese)
+	}
+	if !slices.Contains(b.links, english) {
+		found = append(found, "the translation does not link to "+english)
+	}
 	return found
 }
 
@@ -212,9 +218,6 @@ func TestTheTranslationIsInStep(t *testing.T) {
 	original, translation := file(t, filepath.Join(root, english)), file(t, filepath.Join(root, chinese))
 	for _, what := range drift(original, translation) {
 		t.Error(what)
-	}
-	if !slices.Contains(read(translation).links, english) {
-		t.Errorf("%s does not lead to %s", chinese, english)
 	}
 }
 
