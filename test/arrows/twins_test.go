@@ -12,6 +12,7 @@ import (
 var twins = [][2]string{
 	{"dataplane/internal/proxy/guard.go", "controlplane/internal/probe/guard.go"},    // addresses that are never connected to
 	{"dataplane/internal/provider/words.go", "controlplane/internal/probe/words.go"}, // what an upstream's words mean
+	{"dataplane/internal/provider/address.go", "controlplane/internal/probe/address.go"},
 }
 
 // body answers a file without its first line.

@@ -2,8 +2,6 @@ package cli
 
 import (
 	"net/url"
-	"strconv"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -41,21 +39,20 @@ func cacheStats(o *options) *cobra.Command {
 
 func cacheClear(o *options) *cobra.Command {
 	in := &adminv1.ClearCacheRequest{}
-	var wait time.Duration
+	var wait receiptWait
 	c := &cobra.Command{
 		Use: "clear", Short: "Have every data plane forget what it keeps (exit 3: not all have confirmed)",
 		Args: arguments(0, 0, "no arguments"),
 		RunE: func(c *cobra.Command, _ []string) error {
-			query := url.Values{"wait": {strconv.FormatFloat(wait.Seconds(), 'f', -1, 64)}}
 			out := &adminv1.ClearCacheResponse{}
-			if err := o.ask(c, "POST", "/admin/cache/clear", query, in, out, func() error { return nil }); err != nil {
+			if err := o.ask(c, "POST", "/admin/cache/clear", wait.query(), in, out, func() error { return nil }); err != nil {
 				return err
 			}
 			return tellReceipt(c, "cleared", out.GetReceipt())
 		},
 	}
 	c.Flags().StringVar(&in.Provider, "provider", "", "only what is of this provider")
-	c.Flags().DurationVar(&wait, "wait", 10*time.Second, "how long to wait for the nodes, at most 60s")
+	wait.add(c)
 	return c
 }
 

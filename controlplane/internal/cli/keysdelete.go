@@ -1,26 +1,21 @@
 package cli
 
 import (
-	"net/url"
-	"strconv"
-	"time"
-
 	"github.com/spf13/cobra"
 
 	adminv1 "ollama-api-pool/gen/pool/admin/v1"
 )
 
 func keysDelete(o *options) *cobra.Command {
-	var wait time.Duration
+	var wait receiptWait
 	c := &cobra.Command{
 		Use:   "delete ID…",
 		Short: "Delete keys and say which nodes have confirmed it (exit 3: not all, or some keys were not there)",
 		Long:  "Delete keys and say which nodes have confirmed it. For 24 hours `keys restore` brings a key back.",
 		Args:  arguments(1, -1, "the ids of the keys (k_…)"),
 		RunE: func(c *cobra.Command, ids []string) error {
-			query := url.Values{"wait": {strconv.FormatFloat(wait.Seconds(), 'f', -1, 64)}}
 			out := &adminv1.DeleteKeysResponse{}
-			if err := o.ask(c, "DELETE", keysPath, query, &adminv1.DeleteKeysRequest{Ids: ids}, out, func() error { return nil }); err != nil {
+			if err := o.ask(c, "DELETE", keysPath, wait.query(), &adminv1.DeleteKeysRequest{Ids: ids}, out, func() error { return nil }); err != nil {
 				return err
 			}
 			warn(c, "%d deleted, %d not there", out.GetDeleted(), out.GetNotFound())
@@ -36,7 +31,7 @@ func keysDelete(o *options) *cobra.Command {
 			return nil
 		},
 	}
-	c.Flags().DurationVar(&wait, "wait", 10*time.Second, "how long to wait for the nodes, at most 60s")
+	wait.add(c)
 	return c
 }
 

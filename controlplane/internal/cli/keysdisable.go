@@ -1,9 +1,6 @@
 package cli
 
 import (
-	"net/url"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -12,7 +9,8 @@ import (
 )
 
 func keysDisable(o *options) *cobra.Command {
-	var span, wait time.Duration
+	var span time.Duration
+	var wait receiptWait
 	var note string
 	var force bool
 	c := &cobra.Command{
@@ -21,9 +19,8 @@ func keysDisable(o *options) *cobra.Command {
 		Args:  arguments(1, -1, "the ids of the keys (k_…)"),
 		RunE: func(c *cobra.Command, ids []string) error {
 			in := &adminv1.DisableKeysRequest{Ids: ids, Note: note, Duration: span.Seconds(), Force: force}
-			query := url.Values{"wait": {strconv.FormatFloat(wait.Seconds(), 'f', -1, 64)}}
 			out := &adminv1.DisableKeysResponse{}
-			if err := o.ask(c, "POST", "/admin/keys/disable", query, in, out, func() error {
+			if err := o.ask(c, "POST", "/admin/keys/disable", wait.query(), in, out, func() error {
 				return keyTable(out.GetApiKeys()).print(c.OutOrStdout())
 			}); err != nil {
 				return err
@@ -34,24 +31,6 @@ func keysDisable(o *options) *cobra.Command {
 	c.Flags().DurationVar(&span, "for", 0, "for how long, such as 2h; 0: until enabled")
 	c.Flags().StringVar(&note, "note", "", "why, for the record")
 	c.Flags().BoolVar(&force, "force", false, "also if no usable key is left to the provider")
-	c.Flags().DurationVar(&wait, "wait", 10*time.Second, "how long to wait for the nodes, at most 60s")
+	wait.add(c)
 	return c
-}
-
-// tellReceipt says where what was done has arrived. It is done in any case; the error only tells that some nodes may not
-// know yet.
-func tellReceipt(c *cobra.Command, done string, r *adminv1.RevocationReceipt) error {
-	if len(r.GetAcknowledged()) > 0 {
-		warn(c, "confirmed by %s", strings.Join(r.GetAcknowledged(), ", "))
-	}
-	if len(r.GetPending()) > 0 {
-		warn(c, "connected, but not confirmed yet: %s", strings.Join(r.GetPending(), ", "))
-	}
-	for _, u := range r.GetUnreachable() {
-		warn(c, "out of reach: %s stops by %s at the latest", u.GetNode(), when(u.GetStopsBy()))
-	}
-	if len(r.GetPending())+len(r.GetUnreachable()) > 0 {
-		return failed(exitPartly, "%s, but not every node has confirmed it", done)
-	}
-	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
@@ -70,21 +69,20 @@ func readSecret(c *cobra.Command) (string, error) {
 }
 
 func tokensRevoke(o *options) *cobra.Command {
-	var wait time.Duration
+	var wait receiptWait
 	c := &cobra.Command{
 		Use:   "revoke ID",
 		Short: "Revoke a client token and say which nodes have confirmed it (exit 3: not all)",
 		Args:  arguments(1, 1, "the id of the token (t_…)"),
 		RunE: func(c *cobra.Command, ids []string) error {
-			query := url.Values{"wait": {strconv.FormatFloat(wait.Seconds(), 'f', -1, 64)}}
 			out := &adminv1.DeleteTokenResponse{}
-			if err := o.ask(c, "DELETE", tokensPath, query, &adminv1.DeleteTokenRequest{Id: ids[0]}, out, func() error { return nil }); err != nil {
+			if err := o.ask(c, "DELETE", tokensPath, wait.query(), &adminv1.DeleteTokenRequest{Id: ids[0]}, out, func() error { return nil }); err != nil {
 				return err
 			}
 			return tellReceipt(c, "revoked", out.GetReceipt())
 		},
 	}
-	c.Flags().DurationVar(&wait, "wait", 10*time.Second, "how long to wait for the nodes, at most 60s")
+	wait.add(c)
 	return c
 }
 

@@ -149,7 +149,7 @@ func (p *Pool) learnedLocked(now time.Time, k *keyState, s Signal) bool {
 			Ejections: h.Ejections + 1,
 		})
 	case RateLimited, QuotaExhausted: // the upstream knows the key: it is good, only not now
-		if !h.Usable() && h.Phase != Cooling {
+		if !h.Usable() && h.Phase != Cooling { // what it was out for is refuted; coolLocked leaves keys that are out alone
 			k.health.Phase = Healthy
 		}
 		p.coolLocked(now, k, s)

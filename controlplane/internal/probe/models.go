@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"net/http"
@@ -55,14 +56,7 @@ func readList(body []byte) []string {
 	}
 	names := []string{}
 	for _, m := range append(said.Data, said.Models...) {
-		name := m.ID
-		if name == "" {
-			name = m.Model
-		}
-		if name == "" {
-			name = m.Name
-		}
-		if name != "" && len(name) <= maxName {
+		if name := cmp.Or(m.ID, m.Model, m.Name); name != "" && len(name) <= maxName {
 			names = append(names, name)
 		}
 	}

@@ -304,7 +304,7 @@ func TestAddresses(t *testing.T) {
 		{"https://openrouter.ai/api", "/v1/key", "https://openrouter.ai/api/v1/key"},
 		{"https://openrouter.ai/api/v1/", "/v1/key", "https://openrouter.ai/api/v1/key"},
 	} {
-		if got := address(pool.Provider{BaseURL: row[0]}, row[1]); got != row[2] {
+		if got := join(row[0], row[1]); got != row[2] {
 			t.Errorf("%s + %s is %s, want %s", row[0], row[1], got, row[2])
 		}
 	}

@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strings"
 	"sync"
 	"time"
 
@@ -113,7 +112,7 @@ var errAddress = errors.New("the provider's address cannot be used")
 // send is the only place of this package that reveals a key. What it answers holds nothing that the transport says: that
 // may quote the upstream.
 func (p *Prober) send(ctx context.Context, up *upstream, q question, key pool.Secret) (status int, h http.Header, body []byte, err error) {
-	at, err := url.Parse(address(up.provider, q.path))
+	at, err := url.Parse(join(up.provider.BaseURL, q.path))
 	if err != nil || at.Host == "" {
 		return 0, nil, nil, errAddress
 	}
@@ -146,29 +145,4 @@ func (p *Prober) send(ctx context.Context, up *upstream, q question, key pool.Se
 func isTimeout(err error) bool {
 	var e net.Error
 	return errors.As(err, &e) && e.Timeout()
-}
-
-// address puts a path below the provider's. Bases are written with and without their version; one that names it keeps it,
-// and Ollama's own API lies beside /v1.
-func address(of pool.Provider, path string) string {
-	base := strings.TrimRight(of.BaseURL, "/")
-	if strings.HasPrefix(path, "/api/") {
-		return strings.TrimSuffix(base, "/v1") + path
-	}
-	if rest, ok := strings.CutPrefix(path, "/v1/"); ok && namesVersion(base) {
-		return base + "/" + rest
-	}
-	return base + path
-}
-
-// namesVersion says whether the base's path has a segment like v1 or v1beta.
-func namesVersion(base string) bool {
-	_, rest, _ := strings.Cut(base, "://")
-	_, path, _ := strings.Cut(rest, "/")
-	for segment := range strings.SplitSeq(path, "/") {
-		if len(segment) >= 2 && segment[0] == 'v' && segment[1]-'0' <= 9 {
-			return true
-		}
-	}
-	return false
 }

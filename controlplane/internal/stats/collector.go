@@ -117,8 +117,8 @@ func New(store Store, now func() time.Time, opts ...Option) (*Collector, error) 
 	return c, nil
 }
 
-// Forget drops the rows of deleted keys and tokens with the next checkpoint, and the keys' health and history with the next tick. What
-// they added to totals stays.
+// Forget drops the rows of deleted keys and tokens with the next checkpoint, and the keys' health and history with the next
+// tick. What they added to totals stays.
 func (c *Collector) Forget(keys []pool.KeyID, tokens []pool.TokenID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -35,7 +35,8 @@ func statsBuckets() []string {
 func laterStatsBuckets() []string { return []string{statsEvents} }
 
 // Stats keeps counters, the cursors of the nodes that reported them, and the health of keys. It has a file of its own, so
-// that its commits never stand in front of a change of the configuration. Only one goroutine may use it at a time, but for KeyEvents.
+// that its commits never stand in front of a change of the configuration. Only one goroutine may use it at a time, but for
+// KeyEvents.
 type Stats struct {
 	db     *bbolt.DB
 	commit func(*bbolt.Tx) error // as bbolt does it; tests let it fail

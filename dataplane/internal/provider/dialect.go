@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"regexp"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -41,37 +40,16 @@ func Lookup(name string) (Dialect, bool) {
 	return d, ok
 }
 
-// join puts a path below a base address. Bases are written with and without their version; one that names it keeps it.
-func join(base, path string) string {
-	base = strings.TrimRight(base, "/")
-	if rest, ok := strings.CutPrefix(path, "/v1/"); ok && namesVersion(base) {
-		return base + "/" + rest
-	}
-	return base + path
-}
-
-// namesVersion says whether the base's path has a segment like v1 or v1beta.
-func namesVersion(base string) bool {
-	_, rest, _ := strings.Cut(base, "://")
-	_, path, _ := strings.Cut(rest, "/")
-	for segment := range strings.SplitSeq(path, "/") {
-		if len(segment) >= 2 && segment[0] == 'v' && segment[1]-'0' <= 9 {
-			return true
-		}
-	}
-	return false
-}
-
 func bearer(h http.Header, key string) { h.Set("Authorization", "Bearer "+key) }
 
-// maxAnswerDepth is how deep an upstream's JSON may nest before it is taken for broken.
-const maxAnswerDepth = 512
+// MaxAnswerDepth is how deep an upstream's JSON may nest before it is taken for broken.
+const MaxAnswerDepth = 512
 
 // judgeEvent finds what is wrong with an answer that came with a 200. An error beside choices with content in them is part
 // of an answer, not instead of one.
 func (r rules) judgeEvent(data []byte, now time.Time) (Verdict, bool) {
 	var failure, choices, kind []byte
-	err := Members(data, maxAnswerDepth, func(key, value []byte) {
+	err := Members(data, MaxAnswerDepth, func(key, value []byte) {
 		switch string(key) {
 		case "error":
 			failure = value

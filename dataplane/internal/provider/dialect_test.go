@@ -20,6 +20,7 @@ func TestURL(t *testing.T) {
 		{"OpenRouter without", "openrouter", "https://openrouter.ai/api", "/v1/key", "https://openrouter.ai/api/v1/key"},
 		{"Ollama's own API beside /v1", "ollama", "http://h:11434/v1", "/api/tags", "http://h:11434/api/tags"},
 		{"Ollama's own API below a prefix", "ollama", "http://h/llm", "/api/tags", "http://h/llm/api/tags"},
+		{"Ollama, said to speak OpenAI's dialect", "openai", "http://h:11434/v1", "/api/tags", "http://h:11434/api/tags"},
 	} {
 		d, _ := Lookup(row.dialect)
 		if got := d.URL(row.base, row.path); got != row.want {

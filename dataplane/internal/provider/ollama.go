@@ -2,7 +2,6 @@ package provider
 
 import (
 	"net/http"
-	"strings"
 	"time"
 )
 
@@ -13,12 +12,7 @@ type ollama struct{}
 var ollamaRules = rules{}
 
 // URL puts /api beside /v1, wherever the base ends.
-func (ollama) URL(base, path string) string {
-	if strings.HasPrefix(path, "/api/") {
-		return strings.TrimSuffix(strings.TrimRight(base, "/"), "/v1") + path
-	}
-	return join(base, path)
-}
+func (ollama) URL(base, path string) string { return join(base, path) }
 
 func (ollama) Authorize(h http.Header, key string) { bearer(h, key) }
 

@@ -73,7 +73,7 @@ func isMessageStop(event []byte) bool {
 // eventType answers the type that an event's data names; empty: none.
 func eventType(event []byte) (name string) {
 	data, _ := eventData(event)
-	_ = provider.Members(data, maxAnswerDepth, func(key, value []byte) { // what is no JSON has no type
+	_ = provider.Members(data, provider.MaxAnswerDepth, func(key, value []byte) { // what is no JSON has no type
 		if string(key) == "type" {
 			name = provider.Text(value)
 		}
@@ -88,13 +88,10 @@ func isOllamaDone(line []byte) bool {
 		return false
 	}
 	done := false
-	_ = provider.Members(line, maxAnswerDepth, func(key, value []byte) {
+	_ = provider.Members(line, provider.MaxAnswerDepth, func(key, value []byte) {
 		if string(key) == "done" {
 			done = string(value) == "true"
 		}
 	})
 	return done
 }
-
-// maxAnswerDepth is how deep an event may nest before nothing is looked for in it.
-const maxAnswerDepth = 512

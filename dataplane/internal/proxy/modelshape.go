@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"encoding/json"
 	"time"
 
@@ -15,16 +16,7 @@ type listedModel struct {
 	Created int64  `json:"created"`
 }
 
-func (m listedModel) id() string {
-	switch {
-	case m.ID != "":
-		return m.ID
-	case m.Model != "":
-		return m.Model
-	default:
-		return m.Name
-	}
-}
+func (m listedModel) id() string { return cmp.Or(m.ID, m.Model, m.Name) }
 
 // models answers the members of a list, as they stand.
 func models(list []byte, member string) []json.RawMessage {

@@ -10,8 +10,8 @@ import (
 	"ollama-api-pool/dataplane/internal/provider"
 )
 
-// problem is an answer in the pool's own words; errorshape.go writes it as the client's API has it. None of them holds an upstream's address, a key,
-// or anything of the inside.
+// problem is an answer in the pool's own words; errorshape.go writes it as the client's API has it. None of them holds an
+// upstream's address, a key, or anything of the inside.
 type problem struct {
 	status           int
 	typ, code, param string
