@@ -3,6 +3,7 @@ package leases
 import (
 	"fmt"
 	"maps"
+	"net/netip"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -162,11 +163,33 @@ func (b *Book) putTokenLocked(t *leasev1.ClientToken) error {
 	if t.GetId() == 0 || len(t.GetHash()) != 32 {
 		return fmt.Errorf("token without id or digest")
 	}
+	allowed, err := prefixes(t.GetAllowedCidrs())
+	if err != nil {
+		return err
+	}
 	b.tokens.Put(&tokens.Token{
 		ID: t.GetId(), Revision: t.GetRevision(), Hash: [32]byte(t.GetHash()), Providers: t.GetProviderIds(),
-		Models: t.GetModels(), ExpireTime: timeOf(t.GetExpireTime()),
+		Models: t.GetModels(), ExpireTime: timeOf(t.GetExpireTime()), AllowedIPs: allowed,
+		Limits: tokens.Limits{
+			RequestsPerMinute: t.GetLimits().GetRequestsPerMinute(), TokensPerMinute: t.GetLimits().GetTokensPerMinute(),
+			MaxConcurrent: t.GetLimits().GetMaxConcurrent(),
+		},
+		Tenant: t.GetTenant(), Cache: t.Cache,
 	})
 	return nil
+}
+
+// prefixes reads address ranges. One that cannot be read has the whole token refused: without it the token would be open to all.
+func prefixes(cidrs []string) ([]netip.Prefix, error) {
+	var list []netip.Prefix
+	for _, s := range cidrs {
+		p, err := netip.ParsePrefix(s)
+		if err != nil {
+			return nil, fmt.Errorf("an allowed address range cannot be read")
+		}
+		list = append(list, p.Masked())
+	}
+	return list, nil
 }
 
 func hasProviders(removed []*leasev1.Removed) bool {
@@ -219,7 +242,9 @@ func providerOf(p *leasev1.Provider) *provider.Provider {
 		AllowPrivateAddresses: p.GetAllowPrivateAddresses(), Headers: p.GetHeaders(),
 		MaxTries: int(p.GetMaxTries()), Strikes: int(p.GetStrikes()), EjectFor: p.GetEjectFor().AsDuration(),
 		ConnectTimeout: p.GetConnectTimeout().AsDuration(), FirstByteTimeout: p.GetFirstByteTimeout().AsDuration(),
-		IdleTimeout: p.GetIdleTimeout().AsDuration(),
+		IdleTimeout: p.GetIdleTimeout().AsDuration(), ModelAliases: p.GetModelAliases(),
+		PromptAffinity: p.GetAffinity() == leasev1.Affinity_AFFINITY_PROMPT,
+		Patience:       p.GetPatience().AsDuration(), CacheTTL: p.GetCacheTtl().AsDuration(),
 	}
 }
 

@@ -130,10 +130,12 @@ const (
 
 // Request is a client request that is over.
 type Request struct {
-	Token    uint64
-	Provider string
-	Model    string
-	End      End
+	Token     uint64
+	Provider  string
+	Model     string
+	End       End
+	Usage     provider.Usage // of the answer that the client saw
+	FromCache bool
 }
 
 // Served counts a request out.

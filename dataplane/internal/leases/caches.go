@@ -8,6 +8,9 @@ type CacheStatus struct {
 	Lists        int    // of models
 	Bytes        uint64 // their size
 	Hits, Misses uint64 // since the process began
+
+	Answers                               int // whole answers to the same question
+	AnswerBytes, AnswerHits, AnswerMisses uint64
 }
 
 // do does what an operator wants done. What this version does not know is confirmed all the same: nobody is to wait for it.
@@ -28,6 +31,7 @@ func (l *Link) caches() []*leasev1.CacheStatus {
 		list = append(list, &leasev1.CacheStatus{
 			ProviderId: c.Provider, ModelLists: uint32(c.Lists), ModelListBytes: c.Bytes,
 			ModelListHits: c.Hits, ModelListMisses: c.Misses,
+			Answers: uint64(c.Answers), AnswerBytes: c.AnswerBytes, AnswerHits: c.AnswerHits, AnswerMisses: c.AnswerMisses,
 		})
 	}
 	return list

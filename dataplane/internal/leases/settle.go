@@ -11,6 +11,7 @@ type Attempt struct {
 	Model     string
 	Verdict   provider.Verdict
 	FirstByte time.Duration // until the first event or byte of body; 0: there was none
+	Usage     provider.Usage
 }
 
 // Settle ends a loan: counts the attempt and acts on what it showed about the key. Exactly once per dispatched loan.

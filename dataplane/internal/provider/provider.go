@@ -20,4 +20,14 @@ type Provider struct {
 	ConnectTimeout        time.Duration
 	FirstByteTimeout      time.Duration
 	IdleTimeout           time.Duration
+	ModelAliases          map[string]string // what clients call a model → what the upstream calls it
+	PromptAffinity        bool              // requests of the same beginning go to the same key, also if they do not ask for it
+	Patience              time.Duration     // how long a request may wait for the first key to be free again
+	CacheTTL              time.Duration     // how long whole answers are kept; 0: they are not
+}
+
+// Usage is how many tokens an answer has taken.
+type Usage struct {
+	Input, Output uint64
+	Estimated     bool // the upstream did not say
 }

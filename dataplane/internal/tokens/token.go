@@ -12,6 +12,7 @@ package tokens
 
 import (
 	"errors"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -22,10 +23,21 @@ import (
 type Token struct {
 	ID         uint64
 	Revision   uint64
-	Hash       [32]byte  // SHA-256 of the whole token
-	Providers  []string  // empty: all
-	Models     []string  // globs; empty: all
-	ExpireTime time.Time // zero: never
+	Hash       [32]byte       // SHA-256 of the whole token
+	Providers  []string       // empty: all
+	Models     []string       // globs; empty: all
+	ExpireTime time.Time      // zero: never
+	AllowedIPs []netip.Prefix // empty: all
+	Limits     Limits
+	Tenant     string // tokens with the same one share kept answers; empty: none does
+	Cache      *bool  // whether answers are kept; nil: as the provider says
+}
+
+// Limits bounds what a token may use at this node; 0: no bound.
+type Limits struct {
+	RequestsPerMinute uint64
+	TokensPerMinute   uint64
+	MaxConcurrent     uint64
 }
 
 // Why a token does not allow a request.

@@ -77,7 +77,9 @@ type GetCacheStatsResponse struct {
 	// Lists of models, over all connected nodes.
 	Models *CacheFigures `protobuf:"bytes,1,opt,name=models,proto3" json:"models,omitempty"`
 	// The same by node.
-	Nodes         []*NodeCache `protobuf:"bytes,2,rep,name=nodes,proto3" json:"nodes,omitempty"`
+	Nodes []*NodeCache `protobuf:"bytes,2,rep,name=nodes,proto3" json:"nodes,omitempty"`
+	// Whole answers, over all connected nodes.
+	Responses     *CacheFigures `protobuf:"bytes,3,opt,name=responses,proto3" json:"responses,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -122,6 +124,13 @@ func (x *GetCacheStatsResponse) GetModels() *CacheFigures {
 func (x *GetCacheStatsResponse) GetNodes() []*NodeCache {
 	if x != nil {
 		return x.Nodes
+	}
+	return nil
+}
+
+func (x *GetCacheStatsResponse) GetResponses() *CacheFigures {
+	if x != nil {
+		return x.Responses
 	}
 	return nil
 }
@@ -218,7 +227,9 @@ type NodeCache struct {
 	// Lists of models.
 	Models *CacheFigures `protobuf:"bytes,3,opt,name=models,proto3" json:"models,omitempty"`
 	// When it told so.
-	AsOfTime      *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=as_of_time,json=asOfTime,proto3" json:"as_of_time,omitempty"`
+	AsOfTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=as_of_time,json=asOfTime,proto3" json:"as_of_time,omitempty"`
+	// Whole answers.
+	Responses     *CacheFigures `protobuf:"bytes,5,opt,name=responses,proto3" json:"responses,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -277,6 +288,13 @@ func (x *NodeCache) GetModels() *CacheFigures {
 func (x *NodeCache) GetAsOfTime() *timestamppb.Timestamp {
 	if x != nil {
 		return x.AsOfTime
+	}
+	return nil
+}
+
+func (x *NodeCache) GetResponses() *CacheFigures {
+	if x != nil {
+		return x.Responses
 	}
 	return nil
 }
@@ -380,23 +398,25 @@ const file_pool_admin_v1_cache_proto_rawDesc = "" +
 	"\n" +
 	"\x19pool/admin/v1/cache.proto\x12\rpool.admin.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18pool/admin/v1/keys.proto\"2\n" +
 	"\x14GetCacheStatsRequest\x12\x1a\n" +
-	"\bprovider\x18\x01 \x01(\tR\bprovider\"|\n" +
+	"\bprovider\x18\x01 \x01(\tR\bprovider\"\xb7\x01\n" +
 	"\x15GetCacheStatsResponse\x123\n" +
 	"\x06models\x18\x01 \x01(\v2\x1b.pool.admin.v1.CacheFiguresR\x06models\x12.\n" +
-	"\x05nodes\x18\x02 \x03(\v2\x18.pool.admin.v1.NodeCacheR\x05nodes\"\x97\x01\n" +
+	"\x05nodes\x18\x02 \x03(\v2\x18.pool.admin.v1.NodeCacheR\x05nodes\x129\n" +
+	"\tresponses\x18\x03 \x01(\v2\x1b.pool.admin.v1.CacheFiguresR\tresponses\"\x97\x01\n" +
 	"\fCacheFigures\x12\x18\n" +
 	"\aentries\x18\x01 \x01(\x01R\aentries\x12\x14\n" +
 	"\x05bytes\x18\x02 \x01(\x01R\x05bytes\x12\x12\n" +
 	"\x04hits\x18\x03 \x01(\x01R\x04hits\x12\x16\n" +
 	"\x06misses\x18\x04 \x01(\x01R\x06misses\x12\x1e\n" +
 	"\bhit_rate\x18\x05 \x01(\x01H\x00R\ahitRate\x88\x01\x01B\v\n" +
-	"\t_hit_rate\"\xa6\x01\n" +
+	"\t_hit_rate\"\xe1\x01\n" +
 	"\tNodeCache\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x16\n" +
 	"\x06region\x18\x02 \x01(\tR\x06region\x123\n" +
 	"\x06models\x18\x03 \x01(\v2\x1b.pool.admin.v1.CacheFiguresR\x06models\x128\n" +
 	"\n" +
-	"as_of_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\basOfTime\"/\n" +
+	"as_of_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\basOfTime\x129\n" +
+	"\tresponses\x18\x05 \x01(\v2\x1b.pool.admin.v1.CacheFiguresR\tresponses\"/\n" +
 	"\x11ClearCacheRequest\x12\x1a\n" +
 	"\bprovider\x18\x01 \x01(\tR\bprovider\"P\n" +
 	"\x12ClearCacheResponse\x12:\n" +
@@ -432,18 +452,20 @@ var file_pool_admin_v1_cache_proto_goTypes = []any{
 var file_pool_admin_v1_cache_proto_depIdxs = []int32{
 	2, // 0: pool.admin.v1.GetCacheStatsResponse.models:type_name -> pool.admin.v1.CacheFigures
 	3, // 1: pool.admin.v1.GetCacheStatsResponse.nodes:type_name -> pool.admin.v1.NodeCache
-	2, // 2: pool.admin.v1.NodeCache.models:type_name -> pool.admin.v1.CacheFigures
-	6, // 3: pool.admin.v1.NodeCache.as_of_time:type_name -> google.protobuf.Timestamp
-	7, // 4: pool.admin.v1.ClearCacheResponse.receipt:type_name -> pool.admin.v1.RevocationReceipt
-	0, // 5: pool.admin.v1.CacheService.GetCacheStats:input_type -> pool.admin.v1.GetCacheStatsRequest
-	4, // 6: pool.admin.v1.CacheService.ClearCache:input_type -> pool.admin.v1.ClearCacheRequest
-	1, // 7: pool.admin.v1.CacheService.GetCacheStats:output_type -> pool.admin.v1.GetCacheStatsResponse
-	5, // 8: pool.admin.v1.CacheService.ClearCache:output_type -> pool.admin.v1.ClearCacheResponse
-	7, // [7:9] is the sub-list for method output_type
-	5, // [5:7] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	2, // 2: pool.admin.v1.GetCacheStatsResponse.responses:type_name -> pool.admin.v1.CacheFigures
+	2, // 3: pool.admin.v1.NodeCache.models:type_name -> pool.admin.v1.CacheFigures
+	6, // 4: pool.admin.v1.NodeCache.as_of_time:type_name -> google.protobuf.Timestamp
+	2, // 5: pool.admin.v1.NodeCache.responses:type_name -> pool.admin.v1.CacheFigures
+	7, // 6: pool.admin.v1.ClearCacheResponse.receipt:type_name -> pool.admin.v1.RevocationReceipt
+	0, // 7: pool.admin.v1.CacheService.GetCacheStats:input_type -> pool.admin.v1.GetCacheStatsRequest
+	4, // 8: pool.admin.v1.CacheService.ClearCache:input_type -> pool.admin.v1.ClearCacheRequest
+	1, // 9: pool.admin.v1.CacheService.GetCacheStats:output_type -> pool.admin.v1.GetCacheStatsResponse
+	5, // 10: pool.admin.v1.CacheService.ClearCache:output_type -> pool.admin.v1.ClearCacheResponse
+	9, // [9:11] is the sub-list for method output_type
+	7, // [7:9] is the sub-list for method input_type
+	7, // [7:7] is the sub-list for extension type_name
+	7, // [7:7] is the sub-list for extension extendee
+	0, // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_pool_admin_v1_cache_proto_init() }

@@ -248,6 +248,12 @@ type KeyStats struct {
 	LastSuccessTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=last_success_time,json=lastSuccessTime,proto3" json:"last_success_time,omitempty"`
 	// Last failure; absent: none.
 	LastFailureTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=last_failure_time,json=lastFailureTime,proto3" json:"last_failure_time,omitempty"`
+	// Tokens that went in.
+	InputTokens float64 `protobuf:"fixed64,9,opt,name=input_tokens,json=inputTokens,proto3" json:"input_tokens,omitempty"`
+	// Tokens that came out.
+	OutputTokens float64 `protobuf:"fixed64,10,opt,name=output_tokens,json=outputTokens,proto3" json:"output_tokens,omitempty"`
+	// How many of both are estimates, because the upstream did not say.
+	EstimatedTokens float64 `protobuf:"fixed64,11,opt,name=estimated_tokens,json=estimatedTokens,proto3" json:"estimated_tokens,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -336,6 +342,27 @@ func (x *KeyStats) GetLastFailureTime() *timestamppb.Timestamp {
 		return x.LastFailureTime
 	}
 	return nil
+}
+
+func (x *KeyStats) GetInputTokens() float64 {
+	if x != nil {
+		return x.InputTokens
+	}
+	return 0
+}
+
+func (x *KeyStats) GetOutputTokens() float64 {
+	if x != nil {
+		return x.OutputTokens
+	}
+	return 0
+}
+
+func (x *KeyStats) GetEstimatedTokens() float64 {
+	if x != nil {
+		return x.EstimatedTokens
+	}
+	return 0
 }
 
 // RevocationReceipt says where a revocation has arrived.
@@ -1790,7 +1817,7 @@ const file_pool_admin_v1_keys_proto_rawDesc = "" +
 	"\aholders\x18\x0f \x03(\tB\x04\xe2A\x01\x03R\aholders\x12\x1a\n" +
 	"\brevision\x18\x10 \x01(\tR\brevision\x12\x18\n" +
 	"\x04note\x18\x11 \x01(\tB\x04\xe2A\x01\x03R\x04note\x12 \n" +
-	"\bcategory\x18\x12 \x01(\tB\x04\xe2A\x01\x03R\bcategory\"\x92\x03\n" +
+	"\bcategory\x18\x12 \x01(\tB\x04\xe2A\x01\x03R\bcategory\"\x85\x04\n" +
 	"\bKeyStats\x12\x14\n" +
 	"\x05total\x18\x01 \x01(\x01R\x05total\x12\x18\n" +
 	"\asuccess\x18\x02 \x01(\x01R\asuccess\x12\x18\n" +
@@ -1799,7 +1826,11 @@ const file_pool_admin_v1_keys_proto_rawDesc = "" +
 	"\x14consecutive_failures\x18\x05 \x01(\x05R\x13consecutiveFailures\x12@\n" +
 	"\x0elast_used_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\flastUsedTime\x12F\n" +
 	"\x11last_success_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x0flastSuccessTime\x12F\n" +
-	"\x11last_failure_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x0flastFailureTimeB\x0f\n" +
+	"\x11last_failure_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x0flastFailureTime\x12!\n" +
+	"\finput_tokens\x18\t \x01(\x01R\vinputTokens\x12#\n" +
+	"\routput_tokens\x18\n" +
+	" \x01(\x01R\foutputTokens\x12)\n" +
+	"\x10estimated_tokens\x18\v \x01(\x01R\x0festimatedTokensB\x0f\n" +
 	"\r_success_rate\"\x93\x01\n" +
 	"\x11RevocationReceipt\x12\"\n" +
 	"\facknowledged\x18\x01 \x03(\tR\facknowledged\x12\x18\n" +

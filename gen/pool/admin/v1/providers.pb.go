@@ -53,7 +53,15 @@ type Provider struct {
 	// Changes with every edit; given in a PATCH it must be the current one.
 	Revision string `protobuf:"bytes,11,opt,name=revision,proto3" json:"revision,omitempty"`
 	// How many keys it has.
-	KeyCount      int32 `protobuf:"varint,12,opt,name=key_count,json=keyCount,proto3" json:"key_count,omitempty"`
+	KeyCount int32 `protobuf:"varint,12,opt,name=key_count,json=keyCount,proto3" json:"key_count,omitempty"`
+	// What clients may call a model, and what the provider calls it. Only an exact name is replaced, and only once.
+	ModelAliases map[string]string `protobuf:"bytes,13,rep,name=model_aliases,json=modelAliases,proto3" json:"model_aliases,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// When requests of the same beginning go to the same key, whose provider then knows the beginning already: on_request
+	// (default: when a request names its session by prompt_cache_key or a session header) or prompt (also by how the prompt
+	// begins).
+	Affinity string `protobuf:"bytes,14,opt,name=affinity,proto3" json:"affinity,omitempty"`
+	// Whether whole answers are kept for the same question.
+	Cache         *ResponseCache `protobuf:"bytes,15,opt,name=cache,proto3" json:"cache,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -172,6 +180,27 @@ func (x *Provider) GetKeyCount() int32 {
 	return 0
 }
 
+func (x *Provider) GetModelAliases() map[string]string {
+	if x != nil {
+		return x.ModelAliases
+	}
+	return nil
+}
+
+func (x *Provider) GetAffinity() string {
+	if x != nil {
+		return x.Affinity
+	}
+	return ""
+}
+
+func (x *Provider) GetCache() *ResponseCache {
+	if x != nil {
+		return x.Cache
+	}
+	return nil
+}
+
 // Failover says when another key is tried and when a key is put out. Absent fields take their default.
 type Failover struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -180,7 +209,9 @@ type Failover struct {
 	// Failures in a row by the key's own fault that put it out, 1 to 100; default 3.
 	Strikes *int32 `protobuf:"varint,2,opt,name=strikes,proto3,oneof" json:"strikes,omitempty"`
 	// For how many seconds, 1 to 604800; default 3600.
-	EjectFor      *float64 `protobuf:"fixed64,3,opt,name=eject_for,json=ejectFor,proto3,oneof" json:"eject_for,omitempty"`
+	EjectFor *float64 `protobuf:"fixed64,3,opt,name=eject_for,json=ejectFor,proto3,oneof" json:"eject_for,omitempty"`
+	// How many seconds a request may wait for the first key to be free again when none is, 0 to 60; default 2.
+	Patience      *float64 `protobuf:"fixed64,4,opt,name=patience,proto3,oneof" json:"patience,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -236,6 +267,68 @@ func (x *Failover) GetEjectFor() float64 {
 	return 0
 }
 
+func (x *Failover) GetPatience() float64 {
+	if x != nil && x.Patience != nil {
+		return *x.Patience
+	}
+	return 0
+}
+
+// ResponseCache says whether whole answers are kept for the same question of the same token.
+type ResponseCache struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whether they are; default false. A token's own setting goes before.
+	Enabled *bool `protobuf:"varint,1,opt,name=enabled,proto3,oneof" json:"enabled,omitempty"`
+	// For how many seconds, 1 to 86400; default 300.
+	Ttl           *float64 `protobuf:"fixed64,2,opt,name=ttl,proto3,oneof" json:"ttl,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResponseCache) Reset() {
+	*x = ResponseCache{}
+	mi := &file_pool_admin_v1_providers_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResponseCache) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResponseCache) ProtoMessage() {}
+
+func (x *ResponseCache) ProtoReflect() protoreflect.Message {
+	mi := &file_pool_admin_v1_providers_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResponseCache.ProtoReflect.Descriptor instead.
+func (*ResponseCache) Descriptor() ([]byte, []int) {
+	return file_pool_admin_v1_providers_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ResponseCache) GetEnabled() bool {
+	if x != nil && x.Enabled != nil {
+		return *x.Enabled
+	}
+	return false
+}
+
+func (x *ResponseCache) GetTtl() float64 {
+	if x != nil && x.Ttl != nil {
+		return *x.Ttl
+	}
+	return 0
+}
+
 // Timeouts are in seconds. Absent fields take their default. There is no limit on the whole answer.
 type Timeouts struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -251,7 +344,7 @@ type Timeouts struct {
 
 func (x *Timeouts) Reset() {
 	*x = Timeouts{}
-	mi := &file_pool_admin_v1_providers_proto_msgTypes[2]
+	mi := &file_pool_admin_v1_providers_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -263,7 +356,7 @@ func (x *Timeouts) String() string {
 func (*Timeouts) ProtoMessage() {}
 
 func (x *Timeouts) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_admin_v1_providers_proto_msgTypes[2]
+	mi := &file_pool_admin_v1_providers_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -276,7 +369,7 @@ func (x *Timeouts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Timeouts.ProtoReflect.Descriptor instead.
 func (*Timeouts) Descriptor() ([]byte, []int) {
-	return file_pool_admin_v1_providers_proto_rawDescGZIP(), []int{2}
+	return file_pool_admin_v1_providers_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Timeouts) GetConnect() float64 {
@@ -309,7 +402,7 @@ type ListProvidersRequest struct {
 
 func (x *ListProvidersRequest) Reset() {
 	*x = ListProvidersRequest{}
-	mi := &file_pool_admin_v1_providers_proto_msgTypes[3]
+	mi := &file_pool_admin_v1_providers_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -321,7 +414,7 @@ func (x *ListProvidersRequest) String() string {
 func (*ListProvidersRequest) ProtoMessage() {}
 
 func (x *ListProvidersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_admin_v1_providers_proto_msgTypes[3]
+	mi := &file_pool_admin_v1_providers_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -334,7 +427,7 @@ func (x *ListProvidersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListProvidersRequest.ProtoReflect.Descriptor instead.
 func (*ListProvidersRequest) Descriptor() ([]byte, []int) {
-	return file_pool_admin_v1_providers_proto_rawDescGZIP(), []int{3}
+	return file_pool_admin_v1_providers_proto_rawDescGZIP(), []int{4}
 }
 
 // ListProvidersResponse holds all providers.
@@ -348,7 +441,7 @@ type ListProvidersResponse struct {
 
 func (x *ListProvidersResponse) Reset() {
 	*x = ListProvidersResponse{}
-	mi := &file_pool_admin_v1_providers_proto_msgTypes[4]
+	mi := &file_pool_admin_v1_providers_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -360,7 +453,7 @@ func (x *ListProvidersResponse) String() string {
 func (*ListProvidersResponse) ProtoMessage() {}
 
 func (x *ListProvidersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_admin_v1_providers_proto_msgTypes[4]
+	mi := &file_pool_admin_v1_providers_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -373,7 +466,7 @@ func (x *ListProvidersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListProvidersResponse.ProtoReflect.Descriptor instead.
 func (*ListProvidersResponse) Descriptor() ([]byte, []int) {
-	return file_pool_admin_v1_providers_proto_rawDescGZIP(), []int{4}
+	return file_pool_admin_v1_providers_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ListProvidersResponse) GetProviders() []*Provider {
@@ -394,7 +487,7 @@ type CreateProviderRequest struct {
 
 func (x *CreateProviderRequest) Reset() {
 	*x = CreateProviderRequest{}
-	mi := &file_pool_admin_v1_providers_proto_msgTypes[5]
+	mi := &file_pool_admin_v1_providers_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -406,7 +499,7 @@ func (x *CreateProviderRequest) String() string {
 func (*CreateProviderRequest) ProtoMessage() {}
 
 func (x *CreateProviderRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_admin_v1_providers_proto_msgTypes[5]
+	mi := &file_pool_admin_v1_providers_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -419,7 +512,7 @@ func (x *CreateProviderRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateProviderRequest.ProtoReflect.Descriptor instead.
 func (*CreateProviderRequest) Descriptor() ([]byte, []int) {
-	return file_pool_admin_v1_providers_proto_rawDescGZIP(), []int{5}
+	return file_pool_admin_v1_providers_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *CreateProviderRequest) GetProvider() *Provider {
@@ -440,7 +533,7 @@ type CreateProviderResponse struct {
 
 func (x *CreateProviderResponse) Reset() {
 	*x = CreateProviderResponse{}
-	mi := &file_pool_admin_v1_providers_proto_msgTypes[6]
+	mi := &file_pool_admin_v1_providers_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -452,7 +545,7 @@ func (x *CreateProviderResponse) String() string {
 func (*CreateProviderResponse) ProtoMessage() {}
 
 func (x *CreateProviderResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_admin_v1_providers_proto_msgTypes[6]
+	mi := &file_pool_admin_v1_providers_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -465,7 +558,7 @@ func (x *CreateProviderResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateProviderResponse.ProtoReflect.Descriptor instead.
 func (*CreateProviderResponse) Descriptor() ([]byte, []int) {
-	return file_pool_admin_v1_providers_proto_rawDescGZIP(), []int{6}
+	return file_pool_admin_v1_providers_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *CreateProviderResponse) GetProvider() *Provider {
@@ -486,7 +579,7 @@ type GetProviderRequest struct {
 
 func (x *GetProviderRequest) Reset() {
 	*x = GetProviderRequest{}
-	mi := &file_pool_admin_v1_providers_proto_msgTypes[7]
+	mi := &file_pool_admin_v1_providers_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -498,7 +591,7 @@ func (x *GetProviderRequest) String() string {
 func (*GetProviderRequest) ProtoMessage() {}
 
 func (x *GetProviderRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_admin_v1_providers_proto_msgTypes[7]
+	mi := &file_pool_admin_v1_providers_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -511,7 +604,7 @@ func (x *GetProviderRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetProviderRequest.ProtoReflect.Descriptor instead.
 func (*GetProviderRequest) Descriptor() ([]byte, []int) {
-	return file_pool_admin_v1_providers_proto_rawDescGZIP(), []int{7}
+	return file_pool_admin_v1_providers_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *GetProviderRequest) GetId() string {
@@ -532,7 +625,7 @@ type GetProviderResponse struct {
 
 func (x *GetProviderResponse) Reset() {
 	*x = GetProviderResponse{}
-	mi := &file_pool_admin_v1_providers_proto_msgTypes[8]
+	mi := &file_pool_admin_v1_providers_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -544,7 +637,7 @@ func (x *GetProviderResponse) String() string {
 func (*GetProviderResponse) ProtoMessage() {}
 
 func (x *GetProviderResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_admin_v1_providers_proto_msgTypes[8]
+	mi := &file_pool_admin_v1_providers_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -557,7 +650,7 @@ func (x *GetProviderResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetProviderResponse.ProtoReflect.Descriptor instead.
 func (*GetProviderResponse) Descriptor() ([]byte, []int) {
-	return file_pool_admin_v1_providers_proto_rawDescGZIP(), []int{8}
+	return file_pool_admin_v1_providers_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GetProviderResponse) GetProvider() *Provider {
@@ -580,7 +673,7 @@ type UpdateProviderRequest struct {
 
 func (x *UpdateProviderRequest) Reset() {
 	*x = UpdateProviderRequest{}
-	mi := &file_pool_admin_v1_providers_proto_msgTypes[9]
+	mi := &file_pool_admin_v1_providers_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -592,7 +685,7 @@ func (x *UpdateProviderRequest) String() string {
 func (*UpdateProviderRequest) ProtoMessage() {}
 
 func (x *UpdateProviderRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_admin_v1_providers_proto_msgTypes[9]
+	mi := &file_pool_admin_v1_providers_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -605,7 +698,7 @@ func (x *UpdateProviderRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateProviderRequest.ProtoReflect.Descriptor instead.
 func (*UpdateProviderRequest) Descriptor() ([]byte, []int) {
-	return file_pool_admin_v1_providers_proto_rawDescGZIP(), []int{9}
+	return file_pool_admin_v1_providers_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *UpdateProviderRequest) GetProvider() *Provider {
@@ -633,7 +726,7 @@ type UpdateProviderResponse struct {
 
 func (x *UpdateProviderResponse) Reset() {
 	*x = UpdateProviderResponse{}
-	mi := &file_pool_admin_v1_providers_proto_msgTypes[10]
+	mi := &file_pool_admin_v1_providers_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -645,7 +738,7 @@ func (x *UpdateProviderResponse) String() string {
 func (*UpdateProviderResponse) ProtoMessage() {}
 
 func (x *UpdateProviderResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_admin_v1_providers_proto_msgTypes[10]
+	mi := &file_pool_admin_v1_providers_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -658,7 +751,7 @@ func (x *UpdateProviderResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateProviderResponse.ProtoReflect.Descriptor instead.
 func (*UpdateProviderResponse) Descriptor() ([]byte, []int) {
-	return file_pool_admin_v1_providers_proto_rawDescGZIP(), []int{10}
+	return file_pool_admin_v1_providers_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *UpdateProviderResponse) GetProvider() *Provider {
@@ -679,7 +772,7 @@ type DeleteProviderRequest struct {
 
 func (x *DeleteProviderRequest) Reset() {
 	*x = DeleteProviderRequest{}
-	mi := &file_pool_admin_v1_providers_proto_msgTypes[11]
+	mi := &file_pool_admin_v1_providers_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -691,7 +784,7 @@ func (x *DeleteProviderRequest) String() string {
 func (*DeleteProviderRequest) ProtoMessage() {}
 
 func (x *DeleteProviderRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_admin_v1_providers_proto_msgTypes[11]
+	mi := &file_pool_admin_v1_providers_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -704,7 +797,7 @@ func (x *DeleteProviderRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteProviderRequest.ProtoReflect.Descriptor instead.
 func (*DeleteProviderRequest) Descriptor() ([]byte, []int) {
-	return file_pool_admin_v1_providers_proto_rawDescGZIP(), []int{11}
+	return file_pool_admin_v1_providers_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *DeleteProviderRequest) GetId() string {
@@ -723,7 +816,7 @@ type DeleteProviderResponse struct {
 
 func (x *DeleteProviderResponse) Reset() {
 	*x = DeleteProviderResponse{}
-	mi := &file_pool_admin_v1_providers_proto_msgTypes[12]
+	mi := &file_pool_admin_v1_providers_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -735,7 +828,7 @@ func (x *DeleteProviderResponse) String() string {
 func (*DeleteProviderResponse) ProtoMessage() {}
 
 func (x *DeleteProviderResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_admin_v1_providers_proto_msgTypes[12]
+	mi := &file_pool_admin_v1_providers_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -748,14 +841,14 @@ func (x *DeleteProviderResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteProviderResponse.ProtoReflect.Descriptor instead.
 func (*DeleteProviderResponse) Descriptor() ([]byte, []int) {
-	return file_pool_admin_v1_providers_proto_rawDescGZIP(), []int{12}
+	return file_pool_admin_v1_providers_proto_rawDescGZIP(), []int{13}
 }
 
 var File_pool_admin_v1_providers_proto protoreflect.FileDescriptor
 
 const file_pool_admin_v1_providers_proto_rawDesc = "" +
 	"\n" +
-	"\x1dpool/admin/v1/providers.proto\x12\rpool.admin.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x81\x05\n" +
+	"\x1dpool/admin/v1/providers.proto\x12\rpool.admin.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9d\a\n" +
 	"\bProvider\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12+\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\vdisplayName\x12#\n" +
@@ -771,23 +864,38 @@ const file_pool_admin_v1_providers_proto_rawDesc = "" +
 	" \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
 	"createTime\x12\x1a\n" +
 	"\brevision\x18\v \x01(\tR\brevision\x12!\n" +
-	"\tkey_count\x18\f \x01(\x05B\x04\xe2A\x01\x03R\bkeyCount\x1a:\n" +
+	"\tkey_count\x18\f \x01(\x05B\x04\xe2A\x01\x03R\bkeyCount\x12k\n" +
+	"\rmodel_aliases\x18\r \x03(\v2).pool.admin.v1.Provider.ModelAliasesEntryB\x1b\xbaH\x18\x9a\x01\x15\x10\xe8\a\"\ar\x05\x10\x01\x18\xc8\x01*\ar\x05\x10\x01\x18\xc8\x01R\fmodelAliases\x128\n" +
+	"\baffinity\x18\x0e \x01(\tB\x1c\xbaH\x19\xd8\x01\x01r\x14R\n" +
+	"on_requestR\x06promptR\baffinity\x122\n" +
+	"\x05cache\x18\x0f \x01(\v2\x1c.pool.admin.v1.ResponseCacheR\x05cache\x1a:\n" +
 	"\fHeadersEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a?\n" +
+	"\x11ModelAliasesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\n" +
 	"\n" +
-	"\b_enabled\"\xc4\x01\n" +
+	"\b_enabled\"\x8b\x02\n" +
 	"\bFailover\x12+\n" +
 	"\tmax_tries\x18\x01 \x01(\x05B\t\xbaH\x06\x1a\x04\x18\n" +
 	"(\x01H\x00R\bmaxTries\x88\x01\x01\x12(\n" +
 	"\astrikes\x18\x02 \x01(\x05B\t\xbaH\x06\x1a\x04\x18d(\x01H\x01R\astrikes\x88\x01\x01\x129\n" +
-	"\teject_for\x18\x03 \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00u\"A)\x00\x00\x00\x00\x00\x00\xf0?H\x02R\bejectFor\x88\x01\x01B\f\n" +
+	"\teject_for\x18\x03 \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00u\"A)\x00\x00\x00\x00\x00\x00\xf0?H\x02R\bejectFor\x88\x01\x01\x128\n" +
+	"\bpatience\x18\x04 \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00N@)\x00\x00\x00\x00\x00\x00\x00\x00H\x03R\bpatience\x88\x01\x01B\f\n" +
 	"\n" +
 	"_max_triesB\n" +
 	"\n" +
 	"\b_strikesB\f\n" +
 	"\n" +
-	"_eject_for\"\xd5\x01\n" +
+	"_eject_forB\v\n" +
+	"\t_patience\"r\n" +
+	"\rResponseCache\x12\x1d\n" +
+	"\aenabled\x18\x01 \x01(\bH\x00R\aenabled\x88\x01\x01\x12.\n" +
+	"\x03ttl\x18\x02 \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x18\xf5@)\x00\x00\x00\x00\x00\x00\xf0?H\x01R\x03ttl\x88\x01\x01B\n" +
+	"\n" +
+	"\b_enabledB\x06\n" +
+	"\x04_ttl\"\xd5\x01\n" +
 	"\bTimeouts\x126\n" +
 	"\aconnect\x18\x01 \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\xc0r@)\x9a\x99\x99\x99\x99\x99\xb9?H\x00R\aconnect\x88\x01\x01\x12;\n" +
 	"\n" +
@@ -836,52 +944,56 @@ func file_pool_admin_v1_providers_proto_rawDescGZIP() []byte {
 	return file_pool_admin_v1_providers_proto_rawDescData
 }
 
-var file_pool_admin_v1_providers_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_pool_admin_v1_providers_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_pool_admin_v1_providers_proto_goTypes = []any{
 	(*Provider)(nil),               // 0: pool.admin.v1.Provider
 	(*Failover)(nil),               // 1: pool.admin.v1.Failover
-	(*Timeouts)(nil),               // 2: pool.admin.v1.Timeouts
-	(*ListProvidersRequest)(nil),   // 3: pool.admin.v1.ListProvidersRequest
-	(*ListProvidersResponse)(nil),  // 4: pool.admin.v1.ListProvidersResponse
-	(*CreateProviderRequest)(nil),  // 5: pool.admin.v1.CreateProviderRequest
-	(*CreateProviderResponse)(nil), // 6: pool.admin.v1.CreateProviderResponse
-	(*GetProviderRequest)(nil),     // 7: pool.admin.v1.GetProviderRequest
-	(*GetProviderResponse)(nil),    // 8: pool.admin.v1.GetProviderResponse
-	(*UpdateProviderRequest)(nil),  // 9: pool.admin.v1.UpdateProviderRequest
-	(*UpdateProviderResponse)(nil), // 10: pool.admin.v1.UpdateProviderResponse
-	(*DeleteProviderRequest)(nil),  // 11: pool.admin.v1.DeleteProviderRequest
-	(*DeleteProviderResponse)(nil), // 12: pool.admin.v1.DeleteProviderResponse
-	nil,                            // 13: pool.admin.v1.Provider.HeadersEntry
-	(*timestamppb.Timestamp)(nil),  // 14: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil),  // 15: google.protobuf.FieldMask
+	(*ResponseCache)(nil),          // 2: pool.admin.v1.ResponseCache
+	(*Timeouts)(nil),               // 3: pool.admin.v1.Timeouts
+	(*ListProvidersRequest)(nil),   // 4: pool.admin.v1.ListProvidersRequest
+	(*ListProvidersResponse)(nil),  // 5: pool.admin.v1.ListProvidersResponse
+	(*CreateProviderRequest)(nil),  // 6: pool.admin.v1.CreateProviderRequest
+	(*CreateProviderResponse)(nil), // 7: pool.admin.v1.CreateProviderResponse
+	(*GetProviderRequest)(nil),     // 8: pool.admin.v1.GetProviderRequest
+	(*GetProviderResponse)(nil),    // 9: pool.admin.v1.GetProviderResponse
+	(*UpdateProviderRequest)(nil),  // 10: pool.admin.v1.UpdateProviderRequest
+	(*UpdateProviderResponse)(nil), // 11: pool.admin.v1.UpdateProviderResponse
+	(*DeleteProviderRequest)(nil),  // 12: pool.admin.v1.DeleteProviderRequest
+	(*DeleteProviderResponse)(nil), // 13: pool.admin.v1.DeleteProviderResponse
+	nil,                            // 14: pool.admin.v1.Provider.HeadersEntry
+	nil,                            // 15: pool.admin.v1.Provider.ModelAliasesEntry
+	(*timestamppb.Timestamp)(nil),  // 16: google.protobuf.Timestamp
+	(*fieldmaskpb.FieldMask)(nil),  // 17: google.protobuf.FieldMask
 }
 var file_pool_admin_v1_providers_proto_depIdxs = []int32{
-	13, // 0: pool.admin.v1.Provider.headers:type_name -> pool.admin.v1.Provider.HeadersEntry
+	14, // 0: pool.admin.v1.Provider.headers:type_name -> pool.admin.v1.Provider.HeadersEntry
 	1,  // 1: pool.admin.v1.Provider.failover:type_name -> pool.admin.v1.Failover
-	2,  // 2: pool.admin.v1.Provider.timeouts:type_name -> pool.admin.v1.Timeouts
-	14, // 3: pool.admin.v1.Provider.create_time:type_name -> google.protobuf.Timestamp
-	0,  // 4: pool.admin.v1.ListProvidersResponse.providers:type_name -> pool.admin.v1.Provider
-	0,  // 5: pool.admin.v1.CreateProviderRequest.provider:type_name -> pool.admin.v1.Provider
-	0,  // 6: pool.admin.v1.CreateProviderResponse.provider:type_name -> pool.admin.v1.Provider
-	0,  // 7: pool.admin.v1.GetProviderResponse.provider:type_name -> pool.admin.v1.Provider
-	0,  // 8: pool.admin.v1.UpdateProviderRequest.provider:type_name -> pool.admin.v1.Provider
-	15, // 9: pool.admin.v1.UpdateProviderRequest.update_mask:type_name -> google.protobuf.FieldMask
-	0,  // 10: pool.admin.v1.UpdateProviderResponse.provider:type_name -> pool.admin.v1.Provider
-	3,  // 11: pool.admin.v1.ProviderService.ListProviders:input_type -> pool.admin.v1.ListProvidersRequest
-	5,  // 12: pool.admin.v1.ProviderService.CreateProvider:input_type -> pool.admin.v1.CreateProviderRequest
-	7,  // 13: pool.admin.v1.ProviderService.GetProvider:input_type -> pool.admin.v1.GetProviderRequest
-	9,  // 14: pool.admin.v1.ProviderService.UpdateProvider:input_type -> pool.admin.v1.UpdateProviderRequest
-	11, // 15: pool.admin.v1.ProviderService.DeleteProvider:input_type -> pool.admin.v1.DeleteProviderRequest
-	4,  // 16: pool.admin.v1.ProviderService.ListProviders:output_type -> pool.admin.v1.ListProvidersResponse
-	6,  // 17: pool.admin.v1.ProviderService.CreateProvider:output_type -> pool.admin.v1.CreateProviderResponse
-	8,  // 18: pool.admin.v1.ProviderService.GetProvider:output_type -> pool.admin.v1.GetProviderResponse
-	10, // 19: pool.admin.v1.ProviderService.UpdateProvider:output_type -> pool.admin.v1.UpdateProviderResponse
-	12, // 20: pool.admin.v1.ProviderService.DeleteProvider:output_type -> pool.admin.v1.DeleteProviderResponse
-	16, // [16:21] is the sub-list for method output_type
-	11, // [11:16] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	3,  // 2: pool.admin.v1.Provider.timeouts:type_name -> pool.admin.v1.Timeouts
+	16, // 3: pool.admin.v1.Provider.create_time:type_name -> google.protobuf.Timestamp
+	15, // 4: pool.admin.v1.Provider.model_aliases:type_name -> pool.admin.v1.Provider.ModelAliasesEntry
+	2,  // 5: pool.admin.v1.Provider.cache:type_name -> pool.admin.v1.ResponseCache
+	0,  // 6: pool.admin.v1.ListProvidersResponse.providers:type_name -> pool.admin.v1.Provider
+	0,  // 7: pool.admin.v1.CreateProviderRequest.provider:type_name -> pool.admin.v1.Provider
+	0,  // 8: pool.admin.v1.CreateProviderResponse.provider:type_name -> pool.admin.v1.Provider
+	0,  // 9: pool.admin.v1.GetProviderResponse.provider:type_name -> pool.admin.v1.Provider
+	0,  // 10: pool.admin.v1.UpdateProviderRequest.provider:type_name -> pool.admin.v1.Provider
+	17, // 11: pool.admin.v1.UpdateProviderRequest.update_mask:type_name -> google.protobuf.FieldMask
+	0,  // 12: pool.admin.v1.UpdateProviderResponse.provider:type_name -> pool.admin.v1.Provider
+	4,  // 13: pool.admin.v1.ProviderService.ListProviders:input_type -> pool.admin.v1.ListProvidersRequest
+	6,  // 14: pool.admin.v1.ProviderService.CreateProvider:input_type -> pool.admin.v1.CreateProviderRequest
+	8,  // 15: pool.admin.v1.ProviderService.GetProvider:input_type -> pool.admin.v1.GetProviderRequest
+	10, // 16: pool.admin.v1.ProviderService.UpdateProvider:input_type -> pool.admin.v1.UpdateProviderRequest
+	12, // 17: pool.admin.v1.ProviderService.DeleteProvider:input_type -> pool.admin.v1.DeleteProviderRequest
+	5,  // 18: pool.admin.v1.ProviderService.ListProviders:output_type -> pool.admin.v1.ListProvidersResponse
+	7,  // 19: pool.admin.v1.ProviderService.CreateProvider:output_type -> pool.admin.v1.CreateProviderResponse
+	9,  // 20: pool.admin.v1.ProviderService.GetProvider:output_type -> pool.admin.v1.GetProviderResponse
+	11, // 21: pool.admin.v1.ProviderService.UpdateProvider:output_type -> pool.admin.v1.UpdateProviderResponse
+	13, // 22: pool.admin.v1.ProviderService.DeleteProvider:output_type -> pool.admin.v1.DeleteProviderResponse
+	18, // [18:23] is the sub-list for method output_type
+	13, // [13:18] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_pool_admin_v1_providers_proto_init() }
@@ -892,13 +1004,14 @@ func file_pool_admin_v1_providers_proto_init() {
 	file_pool_admin_v1_providers_proto_msgTypes[0].OneofWrappers = []any{}
 	file_pool_admin_v1_providers_proto_msgTypes[1].OneofWrappers = []any{}
 	file_pool_admin_v1_providers_proto_msgTypes[2].OneofWrappers = []any{}
+	file_pool_admin_v1_providers_proto_msgTypes[3].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pool_admin_v1_providers_proto_rawDesc), len(file_pool_admin_v1_providers_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   14,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

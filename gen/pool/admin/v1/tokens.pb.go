@@ -13,6 +13,7 @@ import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	fieldmaskpb "google.golang.org/protobuf/types/known/fieldmaskpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -46,7 +47,17 @@ type ClientToken struct {
 	// When it ends; absent: never.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	// Its requests, by what the client saw.
-	Stats         *TokenStats `protobuf:"bytes,9,opt,name=stats,proto3" json:"stats,omitempty"`
+	Stats *TokenStats `protobuf:"bytes,9,opt,name=stats,proto3" json:"stats,omitempty"`
+	// What it may use, at each data plane.
+	Limits *TokenLimits `protobuf:"bytes,10,opt,name=limits,proto3" json:"limits,omitempty"`
+	// Address ranges its requests may come from, as CIDRs or single addresses; empty: all.
+	AllowedCidrs []string `protobuf:"bytes,11,rep,name=allowed_cidrs,json=allowedCidrs,proto3" json:"allowed_cidrs,omitempty"`
+	// Tokens with the same tenant may be answered from each other's kept answers; empty: the token is alone.
+	Tenant string `protobuf:"bytes,12,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	// Whether its answers are kept, whatever the provider says; absent: as the provider says.
+	Cache *bool `protobuf:"varint,13,opt,name=cache,proto3,oneof" json:"cache,omitempty"`
+	// Changes with every edit; given in a PATCH it must be the current one.
+	Revision      string `protobuf:"bytes,14,opt,name=revision,proto3" json:"revision,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -144,6 +155,105 @@ func (x *ClientToken) GetStats() *TokenStats {
 	return nil
 }
 
+func (x *ClientToken) GetLimits() *TokenLimits {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+func (x *ClientToken) GetAllowedCidrs() []string {
+	if x != nil {
+		return x.AllowedCidrs
+	}
+	return nil
+}
+
+func (x *ClientToken) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+func (x *ClientToken) GetCache() bool {
+	if x != nil && x.Cache != nil {
+		return *x.Cache
+	}
+	return false
+}
+
+func (x *ClientToken) GetRevision() string {
+	if x != nil {
+		return x.Revision
+	}
+	return ""
+}
+
+// TokenLimits bounds what a token may use. 0 or absent: no bound.
+type TokenLimits struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Requests in any minute, up to 1,000,000.
+	RequestsPerMinute int32 `protobuf:"varint,1,opt,name=requests_per_minute,json=requestsPerMinute,proto3" json:"requests_per_minute,omitempty"`
+	// Input and output tokens in any minute, up to 1,000,000,000.
+	TokensPerMinute int32 `protobuf:"varint,2,opt,name=tokens_per_minute,json=tokensPerMinute,proto3" json:"tokens_per_minute,omitempty"`
+	// Requests at the same time, up to 1,000,000.
+	MaxConcurrent int32 `protobuf:"varint,3,opt,name=max_concurrent,json=maxConcurrent,proto3" json:"max_concurrent,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TokenLimits) Reset() {
+	*x = TokenLimits{}
+	mi := &file_pool_admin_v1_tokens_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TokenLimits) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TokenLimits) ProtoMessage() {}
+
+func (x *TokenLimits) ProtoReflect() protoreflect.Message {
+	mi := &file_pool_admin_v1_tokens_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TokenLimits.ProtoReflect.Descriptor instead.
+func (*TokenLimits) Descriptor() ([]byte, []int) {
+	return file_pool_admin_v1_tokens_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *TokenLimits) GetRequestsPerMinute() int32 {
+	if x != nil {
+		return x.RequestsPerMinute
+	}
+	return 0
+}
+
+func (x *TokenLimits) GetTokensPerMinute() int32 {
+	if x != nil {
+		return x.TokensPerMinute
+	}
+	return 0
+}
+
+func (x *TokenLimits) GetMaxConcurrent() int32 {
+	if x != nil {
+		return x.MaxConcurrent
+	}
+	return 0
+}
+
 // TokenStats counts a token's requests.
 type TokenStats struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -158,14 +268,22 @@ type TokenStats struct {
 	// The client went away first.
 	Canceled float64 `protobuf:"fixed64,5,opt,name=canceled,proto3" json:"canceled,omitempty"`
 	// Last request, to the second; absent: none.
-	LastUsedTime  *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=last_used_time,json=lastUsedTime,proto3" json:"last_used_time,omitempty"`
+	LastUsedTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=last_used_time,json=lastUsedTime,proto3" json:"last_used_time,omitempty"`
+	// Tokens that went in.
+	InputTokens float64 `protobuf:"fixed64,7,opt,name=input_tokens,json=inputTokens,proto3" json:"input_tokens,omitempty"`
+	// Tokens that came out.
+	OutputTokens float64 `protobuf:"fixed64,8,opt,name=output_tokens,json=outputTokens,proto3" json:"output_tokens,omitempty"`
+	// How many of both are estimates, because the upstream did not say.
+	EstimatedTokens float64 `protobuf:"fixed64,9,opt,name=estimated_tokens,json=estimatedTokens,proto3" json:"estimated_tokens,omitempty"`
+	// Requests answered from the response cache; among success too.
+	FromCache     float64 `protobuf:"fixed64,10,opt,name=from_cache,json=fromCache,proto3" json:"from_cache,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TokenStats) Reset() {
 	*x = TokenStats{}
-	mi := &file_pool_admin_v1_tokens_proto_msgTypes[1]
+	mi := &file_pool_admin_v1_tokens_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -177,7 +295,7 @@ func (x *TokenStats) String() string {
 func (*TokenStats) ProtoMessage() {}
 
 func (x *TokenStats) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_admin_v1_tokens_proto_msgTypes[1]
+	mi := &file_pool_admin_v1_tokens_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -190,7 +308,7 @@ func (x *TokenStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TokenStats.ProtoReflect.Descriptor instead.
 func (*TokenStats) Descriptor() ([]byte, []int) {
-	return file_pool_admin_v1_tokens_proto_rawDescGZIP(), []int{1}
+	return file_pool_admin_v1_tokens_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *TokenStats) GetTotal() float64 {
@@ -235,6 +353,34 @@ func (x *TokenStats) GetLastUsedTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *TokenStats) GetInputTokens() float64 {
+	if x != nil {
+		return x.InputTokens
+	}
+	return 0
+}
+
+func (x *TokenStats) GetOutputTokens() float64 {
+	if x != nil {
+		return x.OutputTokens
+	}
+	return 0
+}
+
+func (x *TokenStats) GetEstimatedTokens() float64 {
+	if x != nil {
+		return x.EstimatedTokens
+	}
+	return 0
+}
+
+func (x *TokenStats) GetFromCache() float64 {
+	if x != nil {
+		return x.FromCache
+	}
+	return 0
+}
+
 // ListTokensRequest pages through tokens.
 type ListTokensRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -248,7 +394,7 @@ type ListTokensRequest struct {
 
 func (x *ListTokensRequest) Reset() {
 	*x = ListTokensRequest{}
-	mi := &file_pool_admin_v1_tokens_proto_msgTypes[2]
+	mi := &file_pool_admin_v1_tokens_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -260,7 +406,7 @@ func (x *ListTokensRequest) String() string {
 func (*ListTokensRequest) ProtoMessage() {}
 
 func (x *ListTokensRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_admin_v1_tokens_proto_msgTypes[2]
+	mi := &file_pool_admin_v1_tokens_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -273,7 +419,7 @@ func (x *ListTokensRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTokensRequest.ProtoReflect.Descriptor instead.
 func (*ListTokensRequest) Descriptor() ([]byte, []int) {
-	return file_pool_admin_v1_tokens_proto_rawDescGZIP(), []int{2}
+	return file_pool_admin_v1_tokens_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ListTokensRequest) GetPageSize() int32 {
@@ -305,7 +451,7 @@ type ListTokensResponse struct {
 
 func (x *ListTokensResponse) Reset() {
 	*x = ListTokensResponse{}
-	mi := &file_pool_admin_v1_tokens_proto_msgTypes[3]
+	mi := &file_pool_admin_v1_tokens_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -317,7 +463,7 @@ func (x *ListTokensResponse) String() string {
 func (*ListTokensResponse) ProtoMessage() {}
 
 func (x *ListTokensResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_admin_v1_tokens_proto_msgTypes[3]
+	mi := &file_pool_admin_v1_tokens_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -330,7 +476,7 @@ func (x *ListTokensResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTokensResponse.ProtoReflect.Descriptor instead.
 func (*ListTokensResponse) Descriptor() ([]byte, []int) {
-	return file_pool_admin_v1_tokens_proto_rawDescGZIP(), []int{3}
+	return file_pool_admin_v1_tokens_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ListTokensResponse) GetClientTokens() []*ClientToken {
@@ -367,14 +513,22 @@ type CreateTokenRequest struct {
 	Models []string `protobuf:"bytes,4,rep,name=models,proto3" json:"models,omitempty"`
 	// A token that clients have already, to be carried over: `sk-` and at least 22 random characters. The same again is no
 	// second token: it is answered as it is, with created false. Absent: one is made.
-	Token         string `protobuf:"bytes,5,opt,name=token,proto3" json:"token,omitempty"`
+	Token string `protobuf:"bytes,5,opt,name=token,proto3" json:"token,omitempty"`
+	// What it may use, at each data plane.
+	Limits *TokenLimits `protobuf:"bytes,6,opt,name=limits,proto3" json:"limits,omitempty"`
+	// Address ranges its requests may come from, as CIDRs or single addresses; empty: all.
+	AllowedCidrs []string `protobuf:"bytes,7,rep,name=allowed_cidrs,json=allowedCidrs,proto3" json:"allowed_cidrs,omitempty"`
+	// Tokens with the same tenant may be answered from each other's kept answers; empty: the token is alone.
+	Tenant string `protobuf:"bytes,8,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	// Whether its answers are kept, whatever the provider says; absent: as the provider says.
+	Cache         *bool `protobuf:"varint,9,opt,name=cache,proto3,oneof" json:"cache,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CreateTokenRequest) Reset() {
 	*x = CreateTokenRequest{}
-	mi := &file_pool_admin_v1_tokens_proto_msgTypes[4]
+	mi := &file_pool_admin_v1_tokens_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -386,7 +540,7 @@ func (x *CreateTokenRequest) String() string {
 func (*CreateTokenRequest) ProtoMessage() {}
 
 func (x *CreateTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_admin_v1_tokens_proto_msgTypes[4]
+	mi := &file_pool_admin_v1_tokens_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -399,7 +553,7 @@ func (x *CreateTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTokenRequest.ProtoReflect.Descriptor instead.
 func (*CreateTokenRequest) Descriptor() ([]byte, []int) {
-	return file_pool_admin_v1_tokens_proto_rawDescGZIP(), []int{4}
+	return file_pool_admin_v1_tokens_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *CreateTokenRequest) GetName() string {
@@ -437,6 +591,34 @@ func (x *CreateTokenRequest) GetToken() string {
 	return ""
 }
 
+func (x *CreateTokenRequest) GetLimits() *TokenLimits {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+func (x *CreateTokenRequest) GetAllowedCidrs() []string {
+	if x != nil {
+		return x.AllowedCidrs
+	}
+	return nil
+}
+
+func (x *CreateTokenRequest) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+func (x *CreateTokenRequest) GetCache() bool {
+	if x != nil && x.Cache != nil {
+		return *x.Cache
+	}
+	return false
+}
+
 // CreateTokenResponse shows the secret once.
 type CreateTokenResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -452,7 +634,7 @@ type CreateTokenResponse struct {
 
 func (x *CreateTokenResponse) Reset() {
 	*x = CreateTokenResponse{}
-	mi := &file_pool_admin_v1_tokens_proto_msgTypes[5]
+	mi := &file_pool_admin_v1_tokens_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -464,7 +646,7 @@ func (x *CreateTokenResponse) String() string {
 func (*CreateTokenResponse) ProtoMessage() {}
 
 func (x *CreateTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_admin_v1_tokens_proto_msgTypes[5]
+	mi := &file_pool_admin_v1_tokens_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -477,7 +659,7 @@ func (x *CreateTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTokenResponse.ProtoReflect.Descriptor instead.
 func (*CreateTokenResponse) Descriptor() ([]byte, []int) {
-	return file_pool_admin_v1_tokens_proto_rawDescGZIP(), []int{5}
+	return file_pool_admin_v1_tokens_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *CreateTokenResponse) GetToken() string {
@@ -501,6 +683,107 @@ func (x *CreateTokenResponse) GetCreated() bool {
 	return false
 }
 
+// UpdateTokenRequest changes a token.
+type UpdateTokenRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The id, what is to change and, if wanted, the revision it is based on.
+	ClientToken *ClientToken `protobuf:"bytes,1,opt,name=client_token,json=clientToken,proto3" json:"client_token,omitempty"`
+	// The fields to change; over REST it is made from the fields of the body.
+	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateTokenRequest) Reset() {
+	*x = UpdateTokenRequest{}
+	mi := &file_pool_admin_v1_tokens_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateTokenRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateTokenRequest) ProtoMessage() {}
+
+func (x *UpdateTokenRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_pool_admin_v1_tokens_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateTokenRequest.ProtoReflect.Descriptor instead.
+func (*UpdateTokenRequest) Descriptor() ([]byte, []int) {
+	return file_pool_admin_v1_tokens_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *UpdateTokenRequest) GetClientToken() *ClientToken {
+	if x != nil {
+		return x.ClientToken
+	}
+	return nil
+}
+
+func (x *UpdateTokenRequest) GetUpdateMask() *fieldmaskpb.FieldMask {
+	if x != nil {
+		return x.UpdateMask
+	}
+	return nil
+}
+
+// UpdateTokenResponse holds the token as it is now.
+type UpdateTokenResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The token.
+	ClientToken   *ClientToken `protobuf:"bytes,1,opt,name=client_token,json=clientToken,proto3" json:"client_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateTokenResponse) Reset() {
+	*x = UpdateTokenResponse{}
+	mi := &file_pool_admin_v1_tokens_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateTokenResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateTokenResponse) ProtoMessage() {}
+
+func (x *UpdateTokenResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_pool_admin_v1_tokens_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateTokenResponse.ProtoReflect.Descriptor instead.
+func (*UpdateTokenResponse) Descriptor() ([]byte, []int) {
+	return file_pool_admin_v1_tokens_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *UpdateTokenResponse) GetClientToken() *ClientToken {
+	if x != nil {
+		return x.ClientToken
+	}
+	return nil
+}
+
 // DeleteTokenRequest names a token by one of both.
 type DeleteTokenRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -514,7 +797,7 @@ type DeleteTokenRequest struct {
 
 func (x *DeleteTokenRequest) Reset() {
 	*x = DeleteTokenRequest{}
-	mi := &file_pool_admin_v1_tokens_proto_msgTypes[6]
+	mi := &file_pool_admin_v1_tokens_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -526,7 +809,7 @@ func (x *DeleteTokenRequest) String() string {
 func (*DeleteTokenRequest) ProtoMessage() {}
 
 func (x *DeleteTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_admin_v1_tokens_proto_msgTypes[6]
+	mi := &file_pool_admin_v1_tokens_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -539,7 +822,7 @@ func (x *DeleteTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteTokenRequest.ProtoReflect.Descriptor instead.
 func (*DeleteTokenRequest) Descriptor() ([]byte, []int) {
-	return file_pool_admin_v1_tokens_proto_rawDescGZIP(), []int{6}
+	return file_pool_admin_v1_tokens_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *DeleteTokenRequest) GetId() string {
@@ -567,7 +850,7 @@ type DeleteTokenResponse struct {
 
 func (x *DeleteTokenResponse) Reset() {
 	*x = DeleteTokenResponse{}
-	mi := &file_pool_admin_v1_tokens_proto_msgTypes[7]
+	mi := &file_pool_admin_v1_tokens_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -579,7 +862,7 @@ func (x *DeleteTokenResponse) String() string {
 func (*DeleteTokenResponse) ProtoMessage() {}
 
 func (x *DeleteTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_admin_v1_tokens_proto_msgTypes[7]
+	mi := &file_pool_admin_v1_tokens_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -592,7 +875,7 @@ func (x *DeleteTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteTokenResponse.ProtoReflect.Descriptor instead.
 func (*DeleteTokenResponse) Descriptor() ([]byte, []int) {
-	return file_pool_admin_v1_tokens_proto_rawDescGZIP(), []int{7}
+	return file_pool_admin_v1_tokens_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *DeleteTokenResponse) GetReceipt() *RevocationReceipt {
@@ -606,7 +889,7 @@ var File_pool_admin_v1_tokens_proto protoreflect.FileDescriptor
 
 const file_pool_admin_v1_tokens_proto_rawDesc = "" +
 	"\n" +
-	"\x1apool/admin/v1/tokens.proto\x12\rpool.admin.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18pool/admin/v1/keys.proto\"\xc2\x02\n" +
+	"\x1apool/admin/v1/tokens.proto\x12\rpool.admin.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18pool/admin/v1/keys.proto\"\x8f\x04\n" +
 	"\vClientToken\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
@@ -618,7 +901,20 @@ const file_pool_admin_v1_tokens_proto_rawDesc = "" +
 	"createTime\x12;\n" +
 	"\vexpire_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"expireTime\x12/\n" +
-	"\x05stats\x18\t \x01(\v2\x19.pool.admin.v1.TokenStatsR\x05stats\"\xd7\x01\n" +
+	"\x05stats\x18\t \x01(\v2\x19.pool.admin.v1.TokenStatsR\x05stats\x122\n" +
+	"\x06limits\x18\n" +
+	" \x01(\v2\x1a.pool.admin.v1.TokenLimitsR\x06limits\x125\n" +
+	"\rallowed_cidrs\x18\v \x03(\tB\x10\xbaH\r\x92\x01\n" +
+	"\x10d\"\x06r\x04\x10\x02\x181R\fallowedCidrs\x12\x1f\n" +
+	"\x06tenant\x18\f \x01(\tB\a\xbaH\x04r\x02\x18dR\x06tenant\x12\x19\n" +
+	"\x05cache\x18\r \x01(\bH\x00R\x05cache\x88\x01\x01\x12\x1a\n" +
+	"\brevision\x18\x0e \x01(\tR\brevisionB\b\n" +
+	"\x06_cache\"\xb9\x01\n" +
+	"\vTokenLimits\x12;\n" +
+	"\x13requests_per_minute\x18\x01 \x01(\x05B\v\xbaH\b\x1a\x06\x18\xc0\x84=(\x00R\x11requestsPerMinute\x129\n" +
+	"\x11tokens_per_minute\x18\x02 \x01(\x05B\r\xbaH\n" +
+	"\x1a\b\x18\x80\x94\xeb\xdc\x03(\x00R\x0ftokensPerMinute\x122\n" +
+	"\x0emax_concurrent\x18\x03 \x01(\x05B\v\xbaH\b\x1a\x06\x18\xc0\x84=(\x00R\rmaxConcurrent\"\xe9\x02\n" +
 	"\n" +
 	"TokenStats\x12\x14\n" +
 	"\x05total\x18\x01 \x01(\x01R\x05total\x12\x18\n" +
@@ -626,7 +922,13 @@ const file_pool_admin_v1_tokens_proto_rawDesc = "" +
 	"\afailure\x18\x03 \x01(\x01R\afailure\x12!\n" +
 	"\fclient_error\x18\x04 \x01(\x01R\vclientError\x12\x1a\n" +
 	"\bcanceled\x18\x05 \x01(\x01R\bcanceled\x12@\n" +
-	"\x0elast_used_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\flastUsedTime\"[\n" +
+	"\x0elast_used_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\flastUsedTime\x12!\n" +
+	"\finput_tokens\x18\a \x01(\x01R\vinputTokens\x12#\n" +
+	"\routput_tokens\x18\b \x01(\x01R\foutputTokens\x12)\n" +
+	"\x10estimated_tokens\x18\t \x01(\x01R\x0festimatedTokens\x12\x1d\n" +
+	"\n" +
+	"from_cache\x18\n" +
+	" \x01(\x01R\tfromCache\"[\n" +
 	"\x11ListTokensRequest\x12'\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12\x1d\n" +
@@ -635,27 +937,40 @@ const file_pool_admin_v1_tokens_proto_rawDesc = "" +
 	"\x12ListTokensResponse\x12?\n" +
 	"\rclient_tokens\x18\x01 \x03(\v2\x1a.pool.admin.v1.ClientTokenR\fclientTokens\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x14\n" +
-	"\x05total\x18\x03 \x01(\x05R\x05total\"\xd2\x01\n" +
+	"\x05total\x18\x03 \x01(\x05R\x05total\"\x83\x03\n" +
 	"\x12CreateTokenRequest\x12\"\n" +
 	"\x04name\x18\x01 \x01(\tB\x0e\xe2A\x01\x02\xbaH\ar\x05\x10\x01\x18\xc8\x01R\x04name\x126\n" +
 	"\n" +
 	"expires_in\x18\x02 \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\xc0\x03\x7f\xe7A)\x00\x00\x00\x00\x00\x00\x00\x00R\texpiresIn\x12\x1a\n" +
 	"\bprovider\x18\x03 \x01(\tR\bprovider\x12)\n" +
 	"\x06models\x18\x04 \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10d\"\ar\x05\x10\x01\x18\xc8\x01R\x06models\x12\x19\n" +
-	"\x05token\x18\x05 \x01(\tB\x03\x80\x01\x01R\x05token\"\x89\x01\n" +
+	"\x05token\x18\x05 \x01(\tB\x03\x80\x01\x01R\x05token\x122\n" +
+	"\x06limits\x18\x06 \x01(\v2\x1a.pool.admin.v1.TokenLimitsR\x06limits\x125\n" +
+	"\rallowed_cidrs\x18\a \x03(\tB\x10\xbaH\r\x92\x01\n" +
+	"\x10d\"\x06r\x04\x10\x02\x181R\fallowedCidrs\x12\x1f\n" +
+	"\x06tenant\x18\b \x01(\tB\a\xbaH\x04r\x02\x18dR\x06tenant\x12\x19\n" +
+	"\x05cache\x18\t \x01(\bH\x00R\x05cache\x88\x01\x01B\b\n" +
+	"\x06_cache\"\x89\x01\n" +
 	"\x13CreateTokenResponse\x12\x19\n" +
 	"\x05token\x18\x01 \x01(\tB\x03\x80\x01\x01R\x05token\x12=\n" +
 	"\fclient_token\x18\x02 \x01(\v2\x1a.pool.admin.v1.ClientTokenR\vclientToken\x12\x18\n" +
-	"\acreated\x18\x03 \x01(\bR\acreated\"?\n" +
+	"\acreated\x18\x03 \x01(\bR\acreated\"\x96\x01\n" +
+	"\x12UpdateTokenRequest\x12C\n" +
+	"\fclient_token\x18\x01 \x01(\v2\x1a.pool.admin.v1.ClientTokenB\x04\xe2A\x01\x02R\vclientToken\x12;\n" +
+	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
+	"updateMask\"T\n" +
+	"\x13UpdateTokenResponse\x12=\n" +
+	"\fclient_token\x18\x01 \x01(\v2\x1a.pool.admin.v1.ClientTokenR\vclientToken\"?\n" +
 	"\x12DeleteTokenRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x19\n" +
 	"\x05token\x18\x02 \x01(\tB\x03\x80\x01\x01R\x05token\"Q\n" +
 	"\x13DeleteTokenResponse\x12:\n" +
-	"\areceipt\x18\x01 \x01(\v2 .pool.admin.v1.RevocationReceiptR\areceipt2\xd8\x02\n" +
+	"\areceipt\x18\x01 \x01(\v2 .pool.admin.v1.RevocationReceiptR\areceipt2\xf4\x03\n" +
 	"\fTokenService\x12h\n" +
 	"\n" +
 	"ListTokens\x12 .pool.admin.v1.ListTokensRequest\x1a!.pool.admin.v1.ListTokensResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/admin/tokens\x12n\n" +
-	"\vCreateToken\x12!.pool.admin.v1.CreateTokenRequest\x1a\".pool.admin.v1.CreateTokenResponse\"\x18\x82\xd3\xe4\x93\x02\x12:\x01*\"\r/admin/tokens\x12n\n" +
+	"\vCreateToken\x12!.pool.admin.v1.CreateTokenRequest\x1a\".pool.admin.v1.CreateTokenResponse\"\x18\x82\xd3\xe4\x93\x02\x12:\x01*\"\r/admin/tokens\x12\x99\x01\n" +
+	"\vUpdateToken\x12!.pool.admin.v1.UpdateTokenRequest\x1a\".pool.admin.v1.UpdateTokenResponse\"C\x82\xd3\xe4\x93\x02=:\fclient_tokenb\fclient_token2\x1f/admin/tokens/{client_token.id}\x12n\n" +
 	"\vDeleteToken\x12!.pool.admin.v1.DeleteTokenRequest\x1a\".pool.admin.v1.DeleteTokenResponse\"\x18\x82\xd3\xe4\x93\x02\x12:\x01**\r/admin/tokensB+Z)ollama-api-pool/gen/pool/admin/v1;adminv1b\x06proto3"
 
 var (
@@ -670,38 +985,49 @@ func file_pool_admin_v1_tokens_proto_rawDescGZIP() []byte {
 	return file_pool_admin_v1_tokens_proto_rawDescData
 }
 
-var file_pool_admin_v1_tokens_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_pool_admin_v1_tokens_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_pool_admin_v1_tokens_proto_goTypes = []any{
 	(*ClientToken)(nil),           // 0: pool.admin.v1.ClientToken
-	(*TokenStats)(nil),            // 1: pool.admin.v1.TokenStats
-	(*ListTokensRequest)(nil),     // 2: pool.admin.v1.ListTokensRequest
-	(*ListTokensResponse)(nil),    // 3: pool.admin.v1.ListTokensResponse
-	(*CreateTokenRequest)(nil),    // 4: pool.admin.v1.CreateTokenRequest
-	(*CreateTokenResponse)(nil),   // 5: pool.admin.v1.CreateTokenResponse
-	(*DeleteTokenRequest)(nil),    // 6: pool.admin.v1.DeleteTokenRequest
-	(*DeleteTokenResponse)(nil),   // 7: pool.admin.v1.DeleteTokenResponse
-	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
-	(*RevocationReceipt)(nil),     // 9: pool.admin.v1.RevocationReceipt
+	(*TokenLimits)(nil),           // 1: pool.admin.v1.TokenLimits
+	(*TokenStats)(nil),            // 2: pool.admin.v1.TokenStats
+	(*ListTokensRequest)(nil),     // 3: pool.admin.v1.ListTokensRequest
+	(*ListTokensResponse)(nil),    // 4: pool.admin.v1.ListTokensResponse
+	(*CreateTokenRequest)(nil),    // 5: pool.admin.v1.CreateTokenRequest
+	(*CreateTokenResponse)(nil),   // 6: pool.admin.v1.CreateTokenResponse
+	(*UpdateTokenRequest)(nil),    // 7: pool.admin.v1.UpdateTokenRequest
+	(*UpdateTokenResponse)(nil),   // 8: pool.admin.v1.UpdateTokenResponse
+	(*DeleteTokenRequest)(nil),    // 9: pool.admin.v1.DeleteTokenRequest
+	(*DeleteTokenResponse)(nil),   // 10: pool.admin.v1.DeleteTokenResponse
+	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
+	(*fieldmaskpb.FieldMask)(nil), // 12: google.protobuf.FieldMask
+	(*RevocationReceipt)(nil),     // 13: pool.admin.v1.RevocationReceipt
 }
 var file_pool_admin_v1_tokens_proto_depIdxs = []int32{
-	8,  // 0: pool.admin.v1.ClientToken.create_time:type_name -> google.protobuf.Timestamp
-	8,  // 1: pool.admin.v1.ClientToken.expire_time:type_name -> google.protobuf.Timestamp
-	1,  // 2: pool.admin.v1.ClientToken.stats:type_name -> pool.admin.v1.TokenStats
-	8,  // 3: pool.admin.v1.TokenStats.last_used_time:type_name -> google.protobuf.Timestamp
-	0,  // 4: pool.admin.v1.ListTokensResponse.client_tokens:type_name -> pool.admin.v1.ClientToken
-	0,  // 5: pool.admin.v1.CreateTokenResponse.client_token:type_name -> pool.admin.v1.ClientToken
-	9,  // 6: pool.admin.v1.DeleteTokenResponse.receipt:type_name -> pool.admin.v1.RevocationReceipt
-	2,  // 7: pool.admin.v1.TokenService.ListTokens:input_type -> pool.admin.v1.ListTokensRequest
-	4,  // 8: pool.admin.v1.TokenService.CreateToken:input_type -> pool.admin.v1.CreateTokenRequest
-	6,  // 9: pool.admin.v1.TokenService.DeleteToken:input_type -> pool.admin.v1.DeleteTokenRequest
-	3,  // 10: pool.admin.v1.TokenService.ListTokens:output_type -> pool.admin.v1.ListTokensResponse
-	5,  // 11: pool.admin.v1.TokenService.CreateToken:output_type -> pool.admin.v1.CreateTokenResponse
-	7,  // 12: pool.admin.v1.TokenService.DeleteToken:output_type -> pool.admin.v1.DeleteTokenResponse
-	10, // [10:13] is the sub-list for method output_type
-	7,  // [7:10] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	11, // 0: pool.admin.v1.ClientToken.create_time:type_name -> google.protobuf.Timestamp
+	11, // 1: pool.admin.v1.ClientToken.expire_time:type_name -> google.protobuf.Timestamp
+	2,  // 2: pool.admin.v1.ClientToken.stats:type_name -> pool.admin.v1.TokenStats
+	1,  // 3: pool.admin.v1.ClientToken.limits:type_name -> pool.admin.v1.TokenLimits
+	11, // 4: pool.admin.v1.TokenStats.last_used_time:type_name -> google.protobuf.Timestamp
+	0,  // 5: pool.admin.v1.ListTokensResponse.client_tokens:type_name -> pool.admin.v1.ClientToken
+	1,  // 6: pool.admin.v1.CreateTokenRequest.limits:type_name -> pool.admin.v1.TokenLimits
+	0,  // 7: pool.admin.v1.CreateTokenResponse.client_token:type_name -> pool.admin.v1.ClientToken
+	0,  // 8: pool.admin.v1.UpdateTokenRequest.client_token:type_name -> pool.admin.v1.ClientToken
+	12, // 9: pool.admin.v1.UpdateTokenRequest.update_mask:type_name -> google.protobuf.FieldMask
+	0,  // 10: pool.admin.v1.UpdateTokenResponse.client_token:type_name -> pool.admin.v1.ClientToken
+	13, // 11: pool.admin.v1.DeleteTokenResponse.receipt:type_name -> pool.admin.v1.RevocationReceipt
+	3,  // 12: pool.admin.v1.TokenService.ListTokens:input_type -> pool.admin.v1.ListTokensRequest
+	5,  // 13: pool.admin.v1.TokenService.CreateToken:input_type -> pool.admin.v1.CreateTokenRequest
+	7,  // 14: pool.admin.v1.TokenService.UpdateToken:input_type -> pool.admin.v1.UpdateTokenRequest
+	9,  // 15: pool.admin.v1.TokenService.DeleteToken:input_type -> pool.admin.v1.DeleteTokenRequest
+	4,  // 16: pool.admin.v1.TokenService.ListTokens:output_type -> pool.admin.v1.ListTokensResponse
+	6,  // 17: pool.admin.v1.TokenService.CreateToken:output_type -> pool.admin.v1.CreateTokenResponse
+	8,  // 18: pool.admin.v1.TokenService.UpdateToken:output_type -> pool.admin.v1.UpdateTokenResponse
+	10, // 19: pool.admin.v1.TokenService.DeleteToken:output_type -> pool.admin.v1.DeleteTokenResponse
+	16, // [16:20] is the sub-list for method output_type
+	12, // [12:16] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_pool_admin_v1_tokens_proto_init() }
@@ -710,13 +1036,15 @@ func file_pool_admin_v1_tokens_proto_init() {
 		return
 	}
 	file_pool_admin_v1_keys_proto_init()
+	file_pool_admin_v1_tokens_proto_msgTypes[0].OneofWrappers = []any{}
+	file_pool_admin_v1_tokens_proto_msgTypes[5].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pool_admin_v1_tokens_proto_rawDesc), len(file_pool_admin_v1_tokens_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

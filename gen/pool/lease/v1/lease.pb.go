@@ -975,8 +975,16 @@ type CacheStatus struct {
 	ModelListHits uint64 `protobuf:"varint,4,opt,name=model_list_hits,json=modelListHits,proto3" json:"model_list_hits,omitempty"`
 	// Requests for which the upstream was asked.
 	ModelListMisses uint64 `protobuf:"varint,5,opt,name=model_list_misses,json=modelListMisses,proto3" json:"model_list_misses,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Whole answers that are kept.
+	Answers uint64 `protobuf:"varint,6,opt,name=answers,proto3" json:"answers,omitempty"`
+	// Their size.
+	AnswerBytes uint64 `protobuf:"varint,7,opt,name=answer_bytes,json=answerBytes,proto3" json:"answer_bytes,omitempty"`
+	// Requests answered from them.
+	AnswerHits uint64 `protobuf:"varint,8,opt,name=answer_hits,json=answerHits,proto3" json:"answer_hits,omitempty"`
+	// Requests for which the upstream was asked although such an answer might have been there.
+	AnswerMisses  uint64 `protobuf:"varint,9,opt,name=answer_misses,json=answerMisses,proto3" json:"answer_misses,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CacheStatus) Reset() {
@@ -1040,6 +1048,34 @@ func (x *CacheStatus) GetModelListHits() uint64 {
 func (x *CacheStatus) GetModelListMisses() uint64 {
 	if x != nil {
 		return x.ModelListMisses
+	}
+	return 0
+}
+
+func (x *CacheStatus) GetAnswers() uint64 {
+	if x != nil {
+		return x.Answers
+	}
+	return 0
+}
+
+func (x *CacheStatus) GetAnswerBytes() uint64 {
+	if x != nil {
+		return x.AnswerBytes
+	}
+	return 0
+}
+
+func (x *CacheStatus) GetAnswerHits() uint64 {
+	if x != nil {
+		return x.AnswerHits
+	}
+	return 0
+}
+
+func (x *CacheStatus) GetAnswerMisses() uint64 {
+	if x != nil {
+		return x.AnswerMisses
 	}
 	return 0
 }
@@ -2029,7 +2065,7 @@ const file_pool_lease_v1_lease_proto_rawDesc = "" +
 	"\tkeys_held\x18\x02 \x01(\rR\bkeysHeld\x12.\n" +
 	"\x13requests_per_second\x18\x03 \x01(\x01R\x11requestsPerSecond\x125\n" +
 	"\x16unacknowledged_batches\x18\x04 \x01(\rR\x15unacknowledgedBatches\x122\n" +
-	"\x06caches\x18\x05 \x03(\v2\x1a.pool.lease.v1.CacheStatusR\x06caches\"\xcd\x01\n" +
+	"\x06caches\x18\x05 \x03(\v2\x1a.pool.lease.v1.CacheStatusR\x06caches\"\xd0\x02\n" +
 	"\vCacheStatus\x12\x1f\n" +
 	"\vprovider_id\x18\x01 \x01(\tR\n" +
 	"providerId\x12\x1f\n" +
@@ -2037,7 +2073,12 @@ const file_pool_lease_v1_lease_proto_rawDesc = "" +
 	"modelLists\x12(\n" +
 	"\x10model_list_bytes\x18\x03 \x01(\x04R\x0emodelListBytes\x12&\n" +
 	"\x0fmodel_list_hits\x18\x04 \x01(\x04R\rmodelListHits\x12*\n" +
-	"\x11model_list_misses\x18\x05 \x01(\x04R\x0fmodelListMisses\"\x7f\n" +
+	"\x11model_list_misses\x18\x05 \x01(\x04R\x0fmodelListMisses\x12\x18\n" +
+	"\aanswers\x18\x06 \x01(\x04R\aanswers\x12!\n" +
+	"\fanswer_bytes\x18\a \x01(\x04R\vanswerBytes\x12\x1f\n" +
+	"\vanswer_hits\x18\b \x01(\x04R\n" +
+	"answerHits\x12#\n" +
+	"\ranswer_misses\x18\t \x01(\x04R\fanswerMisses\"\x7f\n" +
 	"\fLeaseRenewal\x12#\n" +
 	"\rheartbeat_seq\x18\x01 \x01(\x04R\fheartbeatSeq\x12\x12\n" +
 	"\x04term\x18\x02 \x01(\x04R\x04term\x126\n" +

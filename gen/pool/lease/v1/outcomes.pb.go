@@ -314,9 +314,15 @@ type KeyCounters struct {
 	// Sum of the times to the first event, in milliseconds, of the attempts that had one.
 	FirstByteMsSum uint64 `protobuf:"varint,14,opt,name=first_byte_ms_sum,json=firstByteMsSum,proto3" json:"first_byte_ms_sum,omitempty"`
 	// Forbidden for a reason that is not the key's (403 about a model or content).
-	Forbidden     uint64 `protobuf:"varint,15,opt,name=forbidden,proto3" json:"forbidden,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Forbidden uint64 `protobuf:"varint,15,opt,name=forbidden,proto3" json:"forbidden,omitempty"`
+	// Tokens that went in, as the upstream or an estimate has it.
+	InputTokens uint64 `protobuf:"varint,16,opt,name=input_tokens,json=inputTokens,proto3" json:"input_tokens,omitempty"`
+	// Tokens that came out, as the upstream or an estimate has it.
+	OutputTokens uint64 `protobuf:"varint,17,opt,name=output_tokens,json=outputTokens,proto3" json:"output_tokens,omitempty"`
+	// How many of both are estimates, because the upstream did not say.
+	EstimatedTokens uint64 `protobuf:"varint,18,opt,name=estimated_tokens,json=estimatedTokens,proto3" json:"estimated_tokens,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *KeyCounters) Reset() {
@@ -454,6 +460,27 @@ func (x *KeyCounters) GetForbidden() uint64 {
 	return 0
 }
 
+func (x *KeyCounters) GetInputTokens() uint64 {
+	if x != nil {
+		return x.InputTokens
+	}
+	return 0
+}
+
+func (x *KeyCounters) GetOutputTokens() uint64 {
+	if x != nil {
+		return x.OutputTokens
+	}
+	return 0
+}
+
+func (x *KeyCounters) GetEstimatedTokens() uint64 {
+	if x != nil {
+		return x.EstimatedTokens
+	}
+	return 0
+}
+
 // TokenCounters counts client requests by what the client saw.
 type TokenCounters struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -474,7 +501,15 @@ type TokenCounters struct {
 	// Cut after the first byte.
 	Truncated uint64 `protobuf:"varint,8,opt,name=truncated,proto3" json:"truncated,omitempty"`
 	// The client went away first.
-	Canceled      uint64 `protobuf:"varint,9,opt,name=canceled,proto3" json:"canceled,omitempty"`
+	Canceled uint64 `protobuf:"varint,9,opt,name=canceled,proto3" json:"canceled,omitempty"`
+	// Tokens that went in, as the upstream or an estimate has it; of the attempt that the client saw.
+	InputTokens uint64 `protobuf:"varint,10,opt,name=input_tokens,json=inputTokens,proto3" json:"input_tokens,omitempty"`
+	// Tokens that came out, alike.
+	OutputTokens uint64 `protobuf:"varint,11,opt,name=output_tokens,json=outputTokens,proto3" json:"output_tokens,omitempty"`
+	// How many of both are estimates, because the upstream did not say.
+	EstimatedTokens uint64 `protobuf:"varint,12,opt,name=estimated_tokens,json=estimatedTokens,proto3" json:"estimated_tokens,omitempty"`
+	// Answered from what was kept of an earlier answer; counted among ok too.
+	FromCache     uint64 `protobuf:"varint,13,opt,name=from_cache,json=fromCache,proto3" json:"from_cache,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -572,6 +607,34 @@ func (x *TokenCounters) GetCanceled() uint64 {
 	return 0
 }
 
+func (x *TokenCounters) GetInputTokens() uint64 {
+	if x != nil {
+		return x.InputTokens
+	}
+	return 0
+}
+
+func (x *TokenCounters) GetOutputTokens() uint64 {
+	if x != nil {
+		return x.OutputTokens
+	}
+	return 0
+}
+
+func (x *TokenCounters) GetEstimatedTokens() uint64 {
+	if x != nil {
+		return x.EstimatedTokens
+	}
+	return 0
+}
+
+func (x *TokenCounters) GetFromCache() uint64 {
+	if x != nil {
+		return x.FromCache
+	}
+	return 0
+}
+
 var File_pool_lease_v1_outcomes_proto protoreflect.FileDescriptor
 
 const file_pool_lease_v1_outcomes_proto_rawDesc = "" +
@@ -596,7 +659,7 @@ const file_pool_lease_v1_outcomes_proto_rawDesc = "" +
 	"\bModelRef\x12\x1f\n" +
 	"\vprovider_id\x18\x01 \x01(\tR\n" +
 	"providerId\x12\x12\n" +
-	"\x04name\x18\x02 \x01(\tR\x04name\"\xbe\x03\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"\xb1\x04\n" +
 	"\vKeyCounters\x12\x15\n" +
 	"\x06key_id\x18\x01 \x01(\x06R\x05keyId\x12\x14\n" +
 	"\x05model\x18\x02 \x01(\rR\x05model\x12\x0e\n" +
@@ -615,7 +678,10 @@ const file_pool_lease_v1_outcomes_proto_rawDesc = "" +
 	"\ttruncated\x18\f \x01(\x04R\ttruncated\x12\x16\n" +
 	"\x06broken\x18\r \x01(\x04R\x06broken\x12)\n" +
 	"\x11first_byte_ms_sum\x18\x0e \x01(\x04R\x0efirstByteMsSum\x12\x1c\n" +
-	"\tforbidden\x18\x0f \x01(\x04R\tforbidden\"\x90\x02\n" +
+	"\tforbidden\x18\x0f \x01(\x04R\tforbidden\x12!\n" +
+	"\finput_tokens\x18\x10 \x01(\x04R\vinputTokens\x12#\n" +
+	"\routput_tokens\x18\x11 \x01(\x04R\foutputTokens\x12)\n" +
+	"\x10estimated_tokens\x18\x12 \x01(\x04R\x0festimatedTokens\"\xa2\x03\n" +
 	"\rTokenCounters\x12\x19\n" +
 	"\btoken_id\x18\x01 \x01(\x06R\atokenId\x12\x14\n" +
 	"\x05model\x18\x02 \x01(\rR\x05model\x12\x0e\n" +
@@ -625,7 +691,13 @@ const file_pool_lease_v1_outcomes_proto_rawDesc = "" +
 	"\vunavailable\x18\x06 \x01(\x04R\vunavailable\x12%\n" +
 	"\x0eupstream_error\x18\a \x01(\x04R\rupstreamError\x12\x1c\n" +
 	"\ttruncated\x18\b \x01(\x04R\ttruncated\x12\x1a\n" +
-	"\bcanceled\x18\t \x01(\x04R\bcanceledB+Z)ollama-api-pool/gen/pool/lease/v1;leasev1b\x06proto3"
+	"\bcanceled\x18\t \x01(\x04R\bcanceled\x12!\n" +
+	"\finput_tokens\x18\n" +
+	" \x01(\x04R\vinputTokens\x12#\n" +
+	"\routput_tokens\x18\v \x01(\x04R\foutputTokens\x12)\n" +
+	"\x10estimated_tokens\x18\f \x01(\x04R\x0festimatedTokens\x12\x1d\n" +
+	"\n" +
+	"from_cache\x18\r \x01(\x04R\tfromCacheB+Z)ollama-api-pool/gen/pool/lease/v1;leasev1b\x06proto3"
 
 var (
 	file_pool_lease_v1_outcomes_proto_rawDescOnce sync.Once

@@ -216,6 +216,59 @@ func (Reason) EnumDescriptor() ([]byte, []int) {
 	return file_pool_lease_v1_resources_proto_rawDescGZIP(), []int{2}
 }
 
+// Affinity is when requests of the same beginning go to the same key, whose provider then knows it already.
+type Affinity int32
+
+const (
+	// Not said; taken as ON_REQUEST.
+	Affinity_AFFINITY_UNSPECIFIED Affinity = 0
+	// When the request names its session (prompt_cache_key, a session header).
+	Affinity_AFFINITY_ON_REQUEST Affinity = 1
+	// Always: by what the request names, else by how its prompt begins.
+	Affinity_AFFINITY_PROMPT Affinity = 2
+)
+
+// Enum value maps for Affinity.
+var (
+	Affinity_name = map[int32]string{
+		0: "AFFINITY_UNSPECIFIED",
+		1: "AFFINITY_ON_REQUEST",
+		2: "AFFINITY_PROMPT",
+	}
+	Affinity_value = map[string]int32{
+		"AFFINITY_UNSPECIFIED": 0,
+		"AFFINITY_ON_REQUEST":  1,
+		"AFFINITY_PROMPT":      2,
+	}
+)
+
+func (x Affinity) Enum() *Affinity {
+	p := new(Affinity)
+	*p = x
+	return p
+}
+
+func (x Affinity) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Affinity) Descriptor() protoreflect.EnumDescriptor {
+	return file_pool_lease_v1_resources_proto_enumTypes[3].Descriptor()
+}
+
+func (Affinity) Type() protoreflect.EnumType {
+	return &file_pool_lease_v1_resources_proto_enumTypes[3]
+}
+
+func (x Affinity) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Affinity.Descriptor instead.
+func (Affinity) EnumDescriptor() ([]byte, []int) {
+	return file_pool_lease_v1_resources_proto_rawDescGZIP(), []int{3}
+}
+
 // UpstreamKey is a leased key.
 type UpstreamKey struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -357,7 +410,15 @@ type ClientToken struct {
 	// Globs of the models it may use; empty: all.
 	Models []string `protobuf:"bytes,5,rep,name=models,proto3" json:"models,omitempty"`
 	// When it ends; absent: never.
-	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// Address ranges its requests may come from, as CIDRs; empty: all.
+	AllowedCidrs []string `protobuf:"bytes,7,rep,name=allowed_cidrs,json=allowedCidrs,proto3" json:"allowed_cidrs,omitempty"`
+	// What it may use, at each node.
+	Limits *TokenLimits `protobuf:"bytes,8,opt,name=limits,proto3" json:"limits,omitempty"`
+	// Tokens with the same tenant may be answered from each other's kept answers; empty: the token is alone.
+	Tenant string `protobuf:"bytes,9,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	// Whether its answers are kept, whatever the provider says; absent: as the provider says.
+	Cache         *bool `protobuf:"varint,10,opt,name=cache,proto3,oneof" json:"cache,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -434,6 +495,98 @@ func (x *ClientToken) GetExpireTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *ClientToken) GetAllowedCidrs() []string {
+	if x != nil {
+		return x.AllowedCidrs
+	}
+	return nil
+}
+
+func (x *ClientToken) GetLimits() *TokenLimits {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+func (x *ClientToken) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+func (x *ClientToken) GetCache() bool {
+	if x != nil && x.Cache != nil {
+		return *x.Cache
+	}
+	return false
+}
+
+// TokenLimits bounds what a client token may use; 0: no bound.
+type TokenLimits struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Requests in any minute.
+	RequestsPerMinute uint64 `protobuf:"varint,1,opt,name=requests_per_minute,json=requestsPerMinute,proto3" json:"requests_per_minute,omitempty"`
+	// Input and output tokens in any minute.
+	TokensPerMinute uint64 `protobuf:"varint,2,opt,name=tokens_per_minute,json=tokensPerMinute,proto3" json:"tokens_per_minute,omitempty"`
+	// Requests at the same time.
+	MaxConcurrent uint64 `protobuf:"varint,3,opt,name=max_concurrent,json=maxConcurrent,proto3" json:"max_concurrent,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TokenLimits) Reset() {
+	*x = TokenLimits{}
+	mi := &file_pool_lease_v1_resources_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TokenLimits) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TokenLimits) ProtoMessage() {}
+
+func (x *TokenLimits) ProtoReflect() protoreflect.Message {
+	mi := &file_pool_lease_v1_resources_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TokenLimits.ProtoReflect.Descriptor instead.
+func (*TokenLimits) Descriptor() ([]byte, []int) {
+	return file_pool_lease_v1_resources_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *TokenLimits) GetRequestsPerMinute() uint64 {
+	if x != nil {
+		return x.RequestsPerMinute
+	}
+	return 0
+}
+
+func (x *TokenLimits) GetTokensPerMinute() uint64 {
+	if x != nil {
+		return x.TokensPerMinute
+	}
+	return 0
+}
+
+func (x *TokenLimits) GetMaxConcurrent() uint64 {
+	if x != nil {
+		return x.MaxConcurrent
+	}
+	return 0
+}
+
 // Provider is an upstream.
 type Provider struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -462,14 +615,22 @@ type Provider struct {
 	// Longest wait for the answer's headers and its first event.
 	FirstByteTimeout *durationpb.Duration `protobuf:"bytes,12,opt,name=first_byte_timeout,json=firstByteTimeout,proto3" json:"first_byte_timeout,omitempty"`
 	// Longest silence between two pieces of an answer.
-	IdleTimeout   *durationpb.Duration `protobuf:"bytes,13,opt,name=idle_timeout,json=idleTimeout,proto3" json:"idle_timeout,omitempty"`
+	IdleTimeout *durationpb.Duration `protobuf:"bytes,13,opt,name=idle_timeout,json=idleTimeout,proto3" json:"idle_timeout,omitempty"`
+	// What clients may call a model, and what the upstream calls it; only an exact name is replaced, and only once.
+	ModelAliases map[string]string `protobuf:"bytes,14,rep,name=model_aliases,json=modelAliases,proto3" json:"model_aliases,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// When requests stay with one key.
+	Affinity Affinity `protobuf:"varint,15,opt,name=affinity,proto3,enum=pool.lease.v1.Affinity" json:"affinity,omitempty"`
+	// How long a request may wait for the first key to be free again; zero: not at all.
+	Patience *durationpb.Duration `protobuf:"bytes,16,opt,name=patience,proto3" json:"patience,omitempty"`
+	// How long whole answers are kept for the same question; absent or zero: they are not.
+	CacheTtl      *durationpb.Duration `protobuf:"bytes,17,opt,name=cache_ttl,json=cacheTtl,proto3" json:"cache_ttl,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Provider) Reset() {
 	*x = Provider{}
-	mi := &file_pool_lease_v1_resources_proto_msgTypes[2]
+	mi := &file_pool_lease_v1_resources_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -481,7 +642,7 @@ func (x *Provider) String() string {
 func (*Provider) ProtoMessage() {}
 
 func (x *Provider) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_lease_v1_resources_proto_msgTypes[2]
+	mi := &file_pool_lease_v1_resources_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -494,7 +655,7 @@ func (x *Provider) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Provider.ProtoReflect.Descriptor instead.
 func (*Provider) Descriptor() ([]byte, []int) {
-	return file_pool_lease_v1_resources_proto_rawDescGZIP(), []int{2}
+	return file_pool_lease_v1_resources_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Provider) GetId() string {
@@ -588,6 +749,34 @@ func (x *Provider) GetIdleTimeout() *durationpb.Duration {
 	return nil
 }
 
+func (x *Provider) GetModelAliases() map[string]string {
+	if x != nil {
+		return x.ModelAliases
+	}
+	return nil
+}
+
+func (x *Provider) GetAffinity() Affinity {
+	if x != nil {
+		return x.Affinity
+	}
+	return Affinity_AFFINITY_UNSPECIFIED
+}
+
+func (x *Provider) GetPatience() *durationpb.Duration {
+	if x != nil {
+		return x.Patience
+	}
+	return nil
+}
+
+func (x *Provider) GetCacheTtl() *durationpb.Duration {
+	if x != nil {
+		return x.CacheTtl
+	}
+	return nil
+}
+
 var File_pool_lease_v1_resources_proto protoreflect.FileDescriptor
 
 const file_pool_lease_v1_resources_proto_rawDesc = "" +
@@ -608,7 +797,7 @@ const file_pool_lease_v1_resources_proto_rawDesc = "" +
 	"\x06models\x18\t \x03(\tR\x06models\x12;\n" +
 	"\vexpire_time\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"expireTime\"\xc5\x01\n" +
+	"expireTime\"\xdb\x02\n" +
 	"\vClientToken\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x06R\x02id\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x12\n" +
@@ -616,7 +805,17 @@ const file_pool_lease_v1_resources_proto_rawDesc = "" +
 	"\fprovider_ids\x18\x04 \x03(\tR\vproviderIds\x12\x16\n" +
 	"\x06models\x18\x05 \x03(\tR\x06models\x12;\n" +
 	"\vexpire_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"expireTime\"\xf3\x04\n" +
+	"expireTime\x12#\n" +
+	"\rallowed_cidrs\x18\a \x03(\tR\fallowedCidrs\x122\n" +
+	"\x06limits\x18\b \x01(\v2\x1a.pool.lease.v1.TokenLimitsR\x06limits\x12\x16\n" +
+	"\x06tenant\x18\t \x01(\tR\x06tenant\x12\x19\n" +
+	"\x05cache\x18\n" +
+	" \x01(\bH\x00R\x05cache\x88\x01\x01B\b\n" +
+	"\x06_cache\"\x90\x01\n" +
+	"\vTokenLimits\x12.\n" +
+	"\x13requests_per_minute\x18\x01 \x01(\x04R\x11requestsPerMinute\x12*\n" +
+	"\x11tokens_per_minute\x18\x02 \x01(\x04R\x0ftokensPerMinute\x12%\n" +
+	"\x0emax_concurrent\x18\x03 \x01(\x04R\rmaxConcurrent\"\xa8\a\n" +
 	"\bProvider\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x19\n" +
@@ -631,8 +830,15 @@ const file_pool_lease_v1_resources_proto_rawDesc = "" +
 	" \x01(\v2\x19.google.protobuf.DurationR\bejectFor\x12B\n" +
 	"\x0fconnect_timeout\x18\v \x01(\v2\x19.google.protobuf.DurationR\x0econnectTimeout\x12G\n" +
 	"\x12first_byte_timeout\x18\f \x01(\v2\x19.google.protobuf.DurationR\x10firstByteTimeout\x12<\n" +
-	"\fidle_timeout\x18\r \x01(\v2\x19.google.protobuf.DurationR\vidleTimeout\x1a:\n" +
+	"\fidle_timeout\x18\r \x01(\v2\x19.google.protobuf.DurationR\vidleTimeout\x12N\n" +
+	"\rmodel_aliases\x18\x0e \x03(\v2).pool.lease.v1.Provider.ModelAliasesEntryR\fmodelAliases\x123\n" +
+	"\baffinity\x18\x0f \x01(\x0e2\x17.pool.lease.v1.AffinityR\baffinity\x125\n" +
+	"\bpatience\x18\x10 \x01(\v2\x19.google.protobuf.DurationR\bpatience\x126\n" +
+	"\tcache_ttl\x18\x11 \x01(\v2\x19.google.protobuf.DurationR\bcacheTtl\x1a:\n" +
 	"\fHeadersEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a?\n" +
+	"\x11ModelAliasesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*M\n" +
 	"\x04Kind\x12\x14\n" +
@@ -656,7 +862,11 @@ const file_pool_lease_v1_resources_proto_rawDesc = "" +
 	"\x10REASON_RECOVERED\x10\x06\x12\x10\n" +
 	"\fREASON_ADMIN\x10\a\x12\x12\n" +
 	"\x0eREASON_TIMEOUT\x10\b\x12\x18\n" +
-	"\x14REASON_BROKEN_ANSWER\x10\tB+Z)ollama-api-pool/gen/pool/lease/v1;leasev1b\x06proto3"
+	"\x14REASON_BROKEN_ANSWER\x10\t*R\n" +
+	"\bAffinity\x12\x18\n" +
+	"\x14AFFINITY_UNSPECIFIED\x10\x00\x12\x17\n" +
+	"\x13AFFINITY_ON_REQUEST\x10\x01\x12\x13\n" +
+	"\x0fAFFINITY_PROMPT\x10\x02B+Z)ollama-api-pool/gen/pool/lease/v1;leasev1b\x06proto3"
 
 var (
 	file_pool_lease_v1_resources_proto_rawDescOnce sync.Once
@@ -670,33 +880,41 @@ func file_pool_lease_v1_resources_proto_rawDescGZIP() []byte {
 	return file_pool_lease_v1_resources_proto_rawDescData
 }
 
-var file_pool_lease_v1_resources_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_pool_lease_v1_resources_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_pool_lease_v1_resources_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_pool_lease_v1_resources_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_pool_lease_v1_resources_proto_goTypes = []any{
 	(Kind)(0),                     // 0: pool.lease.v1.Kind
 	(AdminState)(0),               // 1: pool.lease.v1.AdminState
 	(Reason)(0),                   // 2: pool.lease.v1.Reason
-	(*UpstreamKey)(nil),           // 3: pool.lease.v1.UpstreamKey
-	(*ClientToken)(nil),           // 4: pool.lease.v1.ClientToken
-	(*Provider)(nil),              // 5: pool.lease.v1.Provider
-	nil,                           // 6: pool.lease.v1.Provider.HeadersEntry
-	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 8: google.protobuf.Duration
+	(Affinity)(0),                 // 3: pool.lease.v1.Affinity
+	(*UpstreamKey)(nil),           // 4: pool.lease.v1.UpstreamKey
+	(*ClientToken)(nil),           // 5: pool.lease.v1.ClientToken
+	(*TokenLimits)(nil),           // 6: pool.lease.v1.TokenLimits
+	(*Provider)(nil),              // 7: pool.lease.v1.Provider
+	nil,                           // 8: pool.lease.v1.Provider.HeadersEntry
+	nil,                           // 9: pool.lease.v1.Provider.ModelAliasesEntry
+	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 11: google.protobuf.Duration
 }
 var file_pool_lease_v1_resources_proto_depIdxs = []int32{
-	1, // 0: pool.lease.v1.UpstreamKey.state:type_name -> pool.lease.v1.AdminState
-	7, // 1: pool.lease.v1.UpstreamKey.expire_time:type_name -> google.protobuf.Timestamp
-	7, // 2: pool.lease.v1.ClientToken.expire_time:type_name -> google.protobuf.Timestamp
-	6, // 3: pool.lease.v1.Provider.headers:type_name -> pool.lease.v1.Provider.HeadersEntry
-	8, // 4: pool.lease.v1.Provider.eject_for:type_name -> google.protobuf.Duration
-	8, // 5: pool.lease.v1.Provider.connect_timeout:type_name -> google.protobuf.Duration
-	8, // 6: pool.lease.v1.Provider.first_byte_timeout:type_name -> google.protobuf.Duration
-	8, // 7: pool.lease.v1.Provider.idle_timeout:type_name -> google.protobuf.Duration
-	8, // [8:8] is the sub-list for method output_type
-	8, // [8:8] is the sub-list for method input_type
-	8, // [8:8] is the sub-list for extension type_name
-	8, // [8:8] is the sub-list for extension extendee
-	0, // [0:8] is the sub-list for field type_name
+	1,  // 0: pool.lease.v1.UpstreamKey.state:type_name -> pool.lease.v1.AdminState
+	10, // 1: pool.lease.v1.UpstreamKey.expire_time:type_name -> google.protobuf.Timestamp
+	10, // 2: pool.lease.v1.ClientToken.expire_time:type_name -> google.protobuf.Timestamp
+	6,  // 3: pool.lease.v1.ClientToken.limits:type_name -> pool.lease.v1.TokenLimits
+	8,  // 4: pool.lease.v1.Provider.headers:type_name -> pool.lease.v1.Provider.HeadersEntry
+	11, // 5: pool.lease.v1.Provider.eject_for:type_name -> google.protobuf.Duration
+	11, // 6: pool.lease.v1.Provider.connect_timeout:type_name -> google.protobuf.Duration
+	11, // 7: pool.lease.v1.Provider.first_byte_timeout:type_name -> google.protobuf.Duration
+	11, // 8: pool.lease.v1.Provider.idle_timeout:type_name -> google.protobuf.Duration
+	9,  // 9: pool.lease.v1.Provider.model_aliases:type_name -> pool.lease.v1.Provider.ModelAliasesEntry
+	3,  // 10: pool.lease.v1.Provider.affinity:type_name -> pool.lease.v1.Affinity
+	11, // 11: pool.lease.v1.Provider.patience:type_name -> google.protobuf.Duration
+	11, // 12: pool.lease.v1.Provider.cache_ttl:type_name -> google.protobuf.Duration
+	13, // [13:13] is the sub-list for method output_type
+	13, // [13:13] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_pool_lease_v1_resources_proto_init() }
@@ -704,13 +922,14 @@ func file_pool_lease_v1_resources_proto_init() {
 	if File_pool_lease_v1_resources_proto != nil {
 		return
 	}
+	file_pool_lease_v1_resources_proto_msgTypes[1].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pool_lease_v1_resources_proto_rawDesc), len(file_pool_lease_v1_resources_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   4,
+			NumEnums:      4,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -244,7 +244,19 @@ type TokenRecord struct {
 	// When it was made.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// When it ends; absent: never.
-	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// Address ranges its requests may come from; empty: all.
+	AllowedCidrs []string `protobuf:"bytes,10,rep,name=allowed_cidrs,json=allowedCidrs,proto3" json:"allowed_cidrs,omitempty"`
+	// Requests in any minute; 0: no bound.
+	RequestsPerMinute uint64 `protobuf:"varint,11,opt,name=requests_per_minute,json=requestsPerMinute,proto3" json:"requests_per_minute,omitempty"`
+	// Tokens in any minute; 0: no bound.
+	TokensPerMinute uint64 `protobuf:"varint,12,opt,name=tokens_per_minute,json=tokensPerMinute,proto3" json:"tokens_per_minute,omitempty"`
+	// Requests at the same time; 0: no bound.
+	MaxConcurrent uint64 `protobuf:"varint,13,opt,name=max_concurrent,json=maxConcurrent,proto3" json:"max_concurrent,omitempty"`
+	// Whose kept answers it shares; empty: only its own.
+	Tenant string `protobuf:"bytes,14,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	// Whether its answers are kept; absent: as the provider says.
+	Cache         *bool `protobuf:"varint,15,opt,name=cache,proto3,oneof" json:"cache,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -342,6 +354,48 @@ func (x *TokenRecord) GetExpireTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *TokenRecord) GetAllowedCidrs() []string {
+	if x != nil {
+		return x.AllowedCidrs
+	}
+	return nil
+}
+
+func (x *TokenRecord) GetRequestsPerMinute() uint64 {
+	if x != nil {
+		return x.RequestsPerMinute
+	}
+	return 0
+}
+
+func (x *TokenRecord) GetTokensPerMinute() uint64 {
+	if x != nil {
+		return x.TokensPerMinute
+	}
+	return 0
+}
+
+func (x *TokenRecord) GetMaxConcurrent() uint64 {
+	if x != nil {
+		return x.MaxConcurrent
+	}
+	return 0
+}
+
+func (x *TokenRecord) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+func (x *TokenRecord) GetCache() bool {
+	if x != nil && x.Cache != nil {
+		return *x.Cache
+	}
+	return false
+}
+
 // ProviderRecord is a provider in config.db.
 type ProviderRecord struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -374,7 +428,15 @@ type ProviderRecord struct {
 	// In milliseconds.
 	IdleTimeoutMs uint64 `protobuf:"varint,14,opt,name=idle_timeout_ms,json=idleTimeoutMs,proto3" json:"idle_timeout_ms,omitempty"`
 	// When it was added.
-	CreateTime    *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// Names that clients use for models, and the upstream's.
+	ModelAliases map[string]string `protobuf:"bytes,16,rep,name=model_aliases,json=modelAliases,proto3" json:"model_aliases,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// When requests stay with one key: on_request or prompt; empty: on_request.
+	Affinity string `protobuf:"bytes,17,opt,name=affinity,proto3" json:"affinity,omitempty"`
+	// How long a request may wait for a key, in milliseconds; absent: the default.
+	PatienceMs *uint64 `protobuf:"varint,18,opt,name=patience_ms,json=patienceMs,proto3,oneof" json:"patience_ms,omitempty"`
+	// How long whole answers are kept, in milliseconds; 0: they are not.
+	CacheTtlMs    uint64 `protobuf:"varint,19,opt,name=cache_ttl_ms,json=cacheTtlMs,proto3" json:"cache_ttl_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -512,6 +574,34 @@ func (x *ProviderRecord) GetCreateTime() *timestamppb.Timestamp {
 		return x.CreateTime
 	}
 	return nil
+}
+
+func (x *ProviderRecord) GetModelAliases() map[string]string {
+	if x != nil {
+		return x.ModelAliases
+	}
+	return nil
+}
+
+func (x *ProviderRecord) GetAffinity() string {
+	if x != nil {
+		return x.Affinity
+	}
+	return ""
+}
+
+func (x *ProviderRecord) GetPatienceMs() uint64 {
+	if x != nil && x.PatienceMs != nil {
+		return *x.PatienceMs
+	}
+	return 0
+}
+
+func (x *ProviderRecord) GetCacheTtlMs() uint64 {
+	if x != nil {
+		return x.CacheTtlMs
+	}
+	return 0
 }
 
 // NodeRecord is a data plane in config.db.
@@ -1311,7 +1401,7 @@ const file_pool_store_v1_store_proto_rawDesc = "" +
 	"\x04note\x18\x10 \x01(\tR\x04note\x12\x1a\n" +
 	"\bcategory\x18\x11 \x01(\tR\bcategory\x12;\n" +
 	"\vdelete_time\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"deleteTime\"\xa9\x02\n" +
+	"deleteTime\"\x8e\x04\n" +
 	"\vTokenRecord\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x06R\x02id\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x12\n" +
@@ -1323,7 +1413,15 @@ const file_pool_store_v1_store_proto_rawDesc = "" +
 	"\vcreate_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x12;\n" +
 	"\vexpire_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"expireTime\"\x87\x05\n" +
+	"expireTime\x12#\n" +
+	"\rallowed_cidrs\x18\n" +
+	" \x03(\tR\fallowedCidrs\x12.\n" +
+	"\x13requests_per_minute\x18\v \x01(\x04R\x11requestsPerMinute\x12*\n" +
+	"\x11tokens_per_minute\x18\f \x01(\x04R\x0ftokensPerMinute\x12%\n" +
+	"\x0emax_concurrent\x18\r \x01(\x04R\rmaxConcurrent\x12\x16\n" +
+	"\x06tenant\x18\x0e \x01(\tR\x06tenant\x12\x19\n" +
+	"\x05cache\x18\x0f \x01(\bH\x00R\x05cache\x88\x01\x01B\b\n" +
+	"\x06_cache\"\x92\a\n" +
 	"\x0eProviderRecord\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\x12!\n" +
@@ -1342,10 +1440,20 @@ const file_pool_store_v1_store_proto_rawDesc = "" +
 	"\x15first_byte_timeout_ms\x18\r \x01(\x04R\x12firstByteTimeoutMs\x12&\n" +
 	"\x0fidle_timeout_ms\x18\x0e \x01(\x04R\ridleTimeoutMs\x12;\n" +
 	"\vcreate_time\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"createTime\x1a:\n" +
+	"createTime\x12T\n" +
+	"\rmodel_aliases\x18\x10 \x03(\v2/.pool.store.v1.ProviderRecord.ModelAliasesEntryR\fmodelAliases\x12\x1a\n" +
+	"\baffinity\x18\x11 \x01(\tR\baffinity\x12$\n" +
+	"\vpatience_ms\x18\x12 \x01(\x04H\x00R\n" +
+	"patienceMs\x88\x01\x01\x12 \n" +
+	"\fcache_ttl_ms\x18\x13 \x01(\x04R\n" +
+	"cacheTtlMs\x1a:\n" +
 	"\fHeadersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x8e\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a?\n" +
+	"\x11ModelAliasesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x0e\n" +
+	"\f_patience_ms\"\x8e\x02\n" +
 	"\n" +
 	"NodeRecord\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
@@ -1423,7 +1531,7 @@ func file_pool_store_v1_store_proto_rawDescGZIP() []byte {
 	return file_pool_store_v1_store_proto_rawDescData
 }
 
-var file_pool_store_v1_store_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_pool_store_v1_store_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_pool_store_v1_store_proto_goTypes = []any{
 	(*KeyRecord)(nil),             // 0: pool.store.v1.KeyRecord
 	(*TokenRecord)(nil),           // 1: pool.store.v1.TokenRecord
@@ -1439,33 +1547,35 @@ var file_pool_store_v1_store_proto_goTypes = []any{
 	(*CursorRecord)(nil),          // 11: pool.store.v1.CursorRecord
 	(*EventRecord)(nil),           // 12: pool.store.v1.EventRecord
 	nil,                           // 13: pool.store.v1.ProviderRecord.HeadersEntry
-	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
+	nil,                           // 14: pool.store.v1.ProviderRecord.ModelAliasesEntry
+	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
 }
 var file_pool_store_v1_store_proto_depIdxs = []int32{
-	14, // 0: pool.store.v1.KeyRecord.create_time:type_name -> google.protobuf.Timestamp
-	14, // 1: pool.store.v1.KeyRecord.expire_time:type_name -> google.protobuf.Timestamp
-	14, // 2: pool.store.v1.KeyRecord.disabled_until:type_name -> google.protobuf.Timestamp
-	14, // 3: pool.store.v1.KeyRecord.delete_time:type_name -> google.protobuf.Timestamp
-	14, // 4: pool.store.v1.TokenRecord.create_time:type_name -> google.protobuf.Timestamp
-	14, // 5: pool.store.v1.TokenRecord.expire_time:type_name -> google.protobuf.Timestamp
+	15, // 0: pool.store.v1.KeyRecord.create_time:type_name -> google.protobuf.Timestamp
+	15, // 1: pool.store.v1.KeyRecord.expire_time:type_name -> google.protobuf.Timestamp
+	15, // 2: pool.store.v1.KeyRecord.disabled_until:type_name -> google.protobuf.Timestamp
+	15, // 3: pool.store.v1.KeyRecord.delete_time:type_name -> google.protobuf.Timestamp
+	15, // 4: pool.store.v1.TokenRecord.create_time:type_name -> google.protobuf.Timestamp
+	15, // 5: pool.store.v1.TokenRecord.expire_time:type_name -> google.protobuf.Timestamp
 	13, // 6: pool.store.v1.ProviderRecord.headers:type_name -> pool.store.v1.ProviderRecord.HeadersEntry
-	14, // 7: pool.store.v1.ProviderRecord.create_time:type_name -> google.protobuf.Timestamp
-	14, // 8: pool.store.v1.NodeRecord.join_time:type_name -> google.protobuf.Timestamp
-	14, // 9: pool.store.v1.NodeRecord.leave_time:type_name -> google.protobuf.Timestamp
-	14, // 10: pool.store.v1.JoinTokenRecord.expire_time:type_name -> google.protobuf.Timestamp
-	14, // 11: pool.store.v1.AdminRecord.create_time:type_name -> google.protobuf.Timestamp
-	14, // 12: pool.store.v1.HealthRecord.until:type_name -> google.protobuf.Timestamp
-	9,  // 13: pool.store.v1.TickRecord.rows:type_name -> pool.store.v1.TickRow
-	7,  // 14: pool.store.v1.TickRow.delta:type_name -> pool.store.v1.Counters
-	7,  // 15: pool.store.v1.TotalRecord.counters:type_name -> pool.store.v1.Counters
-	14, // 16: pool.store.v1.CursorRecord.commit_time:type_name -> google.protobuf.Timestamp
-	14, // 17: pool.store.v1.EventRecord.time:type_name -> google.protobuf.Timestamp
-	14, // 18: pool.store.v1.EventRecord.until:type_name -> google.protobuf.Timestamp
-	19, // [19:19] is the sub-list for method output_type
-	19, // [19:19] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	15, // 7: pool.store.v1.ProviderRecord.create_time:type_name -> google.protobuf.Timestamp
+	14, // 8: pool.store.v1.ProviderRecord.model_aliases:type_name -> pool.store.v1.ProviderRecord.ModelAliasesEntry
+	15, // 9: pool.store.v1.NodeRecord.join_time:type_name -> google.protobuf.Timestamp
+	15, // 10: pool.store.v1.NodeRecord.leave_time:type_name -> google.protobuf.Timestamp
+	15, // 11: pool.store.v1.JoinTokenRecord.expire_time:type_name -> google.protobuf.Timestamp
+	15, // 12: pool.store.v1.AdminRecord.create_time:type_name -> google.protobuf.Timestamp
+	15, // 13: pool.store.v1.HealthRecord.until:type_name -> google.protobuf.Timestamp
+	9,  // 14: pool.store.v1.TickRecord.rows:type_name -> pool.store.v1.TickRow
+	7,  // 15: pool.store.v1.TickRow.delta:type_name -> pool.store.v1.Counters
+	7,  // 16: pool.store.v1.TotalRecord.counters:type_name -> pool.store.v1.Counters
+	15, // 17: pool.store.v1.CursorRecord.commit_time:type_name -> google.protobuf.Timestamp
+	15, // 18: pool.store.v1.EventRecord.time:type_name -> google.protobuf.Timestamp
+	15, // 19: pool.store.v1.EventRecord.until:type_name -> google.protobuf.Timestamp
+	20, // [20:20] is the sub-list for method output_type
+	20, // [20:20] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_pool_store_v1_store_proto_init() }
@@ -1473,13 +1583,15 @@ func file_pool_store_v1_store_proto_init() {
 	if File_pool_store_v1_store_proto != nil {
 		return
 	}
+	file_pool_store_v1_store_proto_msgTypes[1].OneofWrappers = []any{}
+	file_pool_store_v1_store_proto_msgTypes[2].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pool_store_v1_store_proto_rawDesc), len(file_pool_store_v1_store_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   14,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
