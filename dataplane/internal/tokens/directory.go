@@ -1,14 +1,11 @@
 package tokens
 
-import (
-	"sync"
-	"sync/atomic"
-)
+import "sync"
 
 // Directory finds tokens by their digest. Because a token is looked up by its SHA-256, the time that takes tells nothing of
 // the tokens that are there. All methods may be called at any time from anywhere.
 type Directory struct {
-	table atomic.Pointer[table] // replaced whole by ReplaceAll
+	table table
 
 	mu   sync.Mutex          // guards byID, and all changes to the table
 	byID map[uint64][32]byte // digest of each token
@@ -24,14 +21,12 @@ type shard struct {
 
 // NewDirectory makes an empty directory.
 func NewDirectory() *Directory {
-	d := &Directory{byID: map[uint64][32]byte{}}
-	d.table.Store(&table{})
-	return d
+	return &Directory{byID: map[uint64][32]byte{}}
 }
 
 // Lookup answers the token with the digest.
 func (d *Directory) Lookup(hash [32]byte) (*Token, bool) {
-	return d.table.Load().get(hash)
+	return d.table.get(hash)
 }
 
 // Len answers how many tokens there are.
@@ -41,18 +36,29 @@ func (d *Directory) Len() int {
 	return len(d.byID)
 }
 
-// Put adds the token, or replaces the one with its id or its digest.
+// Put adds the token, or replaces the one with its id or its digest. One that has limits goes on with the meter of its id.
 func (d *Directory) Put(t *Token) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if old, ok := d.byID[t.ID]; ok && old != t.Hash {
-		d.removeLocked(t.ID)
+	var meter *Meter
+	if hash, ok := d.byID[t.ID]; ok {
+		if old, ok := d.table.get(hash); ok {
+			meter = old.Meter
+		}
+		if hash != t.Hash {
+			d.removeLocked(t.ID)
+		}
 	}
-	tb := d.table.Load()
-	if other, ok := tb.get(t.Hash); ok && other.ID != t.ID {
+	if t.Limits == (Limits{}) {
+		meter = nil
+	} else if meter == nil {
+		meter = &Meter{}
+	}
+	t.Meter = meter
+	if other, ok := d.table.get(t.Hash); ok && other.ID != t.ID {
 		delete(d.byID, other.ID)
 	}
-	tb.put(t)
+	d.table.put(t)
 	d.byID[t.ID] = t.Hash
 }
 
@@ -74,29 +80,10 @@ func (d *Directory) Keep(keep func(id uint64) bool) {
 	}
 }
 
-// ReplaceAll makes these the only tokens, at one stroke: a lookup sees all of the old or all of the new.
-func (d *Directory) ReplaceAll(all []*Token) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	tb, byID := &table{}, make(map[uint64][32]byte, len(all))
-	for _, t := range all {
-		if old, ok := byID[t.ID]; ok {
-			tb.remove(old)
-		}
-		if other, ok := tb.get(t.Hash); ok {
-			delete(byID, other.ID)
-		}
-		tb.put(t)
-		byID[t.ID] = t.Hash
-	}
-	d.byID = byID
-	d.table.Store(tb)
-}
-
 func (d *Directory) removeLocked(id uint64) {
 	if hash, ok := d.byID[id]; ok {
 		delete(d.byID, id)
-		d.table.Load().remove(hash)
+		d.table.remove(hash)
 	}
 }
 

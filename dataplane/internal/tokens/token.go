@@ -29,6 +29,7 @@ type Token struct {
 	ExpireTime time.Time      // zero: never
 	AllowedIPs []netip.Prefix // empty: all
 	Limits     Limits
+	Meter      *Meter // what it uses now; nil: it has no limits. Set by the Directory
 	Tenant     string // tokens with the same one share kept answers; empty: none does
 	Cache      *bool  // whether answers are kept; nil: as the provider says
 }
@@ -45,7 +46,23 @@ var (
 	ErrExpired     = errors.New("the token has expired")
 	ErrNotProvider = errors.New("the token does not allow this provider")
 	ErrNotModel    = errors.New("the token does not allow this model")
+	ErrNotAddress  = errors.New("the token does not allow this address")
 )
+
+// AllowsFrom answers nil if the token may be used from the address. A range of IPv4 also holds its addresses as IPv6 writes
+// them; an address that is not known is in no range.
+func (t *Token) AllowsFrom(addr netip.Addr) error {
+	if len(t.AllowedIPs) == 0 {
+		return nil
+	}
+	addr = addr.Unmap().WithZone("")
+	for _, p := range t.AllowedIPs {
+		if p.Contains(addr) {
+			return nil
+		}
+	}
+	return ErrNotAddress
+}
 
 // Allows answers nil if the token may ask the provider for the model now. An empty model asks for none in particular.
 func (t *Token) Allows(providerID, model string, now time.Time) error {
