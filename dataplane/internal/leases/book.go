@@ -125,7 +125,7 @@ const (
 	EndUpstreamError            // answered 502 or 504
 	EndTruncated                // cut after the first byte
 	EndCanceled                 // the client went away first
-	ends
+	Ends                        // how many there are
 )
 
 // Request is a client request that is over.

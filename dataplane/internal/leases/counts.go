@@ -92,7 +92,7 @@ func (c *counts) request(r Request) {
 		t = &leasev1.TokenCounters{TokenId: r.Token}
 		c.tokens[row] = t
 	}
-	fields := [ends]*uint64{
+	fields := [Ends]*uint64{
 		EndOK: &t.Ok, EndClientError: &t.ClientError, EndLimited: &t.Limited, EndUnavailable: &t.Unavailable,
 		EndUpstreamError: &t.UpstreamError, EndTruncated: &t.Truncated, EndCanceled: &t.Canceled,
 	}

@@ -21,6 +21,7 @@ const (
 	Broken             // 200 with an error, or with no answer, inside
 	Truncated          // cut after the first byte reached the client
 	Canceled           // the client went away
+	Classes            // how many there are
 )
 
 var classNames = [...]string{

@@ -27,6 +27,7 @@ type attempt struct {
 	start  time.Time
 
 	firstByte time.Duration // 0: no byte of an answer has come
+	tally     tally
 	verdict   provider.Verdict
 	answered  bool // the client has its answer, or what there will be of it
 }
@@ -48,7 +49,12 @@ func (x *exchange) try(l loan) (v provider.Verdict, answered bool) {
 func (a *attempt) settle() {
 	a.watch.Stop()
 	a.cancel(nil)
-	a.loan.Settle(leases.Attempt{Model: bounded(a.x.model), Verdict: a.verdict, FirstByte: a.firstByte})
+	done := leases.Attempt{Model: bounded(a.x.model), Verdict: a.verdict, FirstByte: a.firstByte}
+	if a.answered {
+		done.Usage = a.tally.usage(a.x.route, len(a.x.body))
+		a.x.usage = done.Usage
+	}
+	a.loan.Settle(done)
 	a.x.p.metrics.attempt(a.x.prov.ID, a.verdict.Class)
 }
 

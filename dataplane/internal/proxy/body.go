@@ -8,13 +8,10 @@ import (
 	"os"
 	"strings"
 	"time"
-
-	"ollama-api-pool/dataplane/internal/provider"
 )
 
 const (
-	maxRequestDepth = 64
-	firstBody       = 64 << 10 // what is read into first: a length that is only told takes no memory
+	firstBody = 64 << 10 // what is read into first: a length that is only told takes no memory
 	// A body has this long to arrive, and longer by what has come of it at the slowest rate that is put up with.
 	bodyGrace   = 30 * time.Second
 	minBodyRate = 32 << 10 // bytes per second
@@ -37,9 +34,8 @@ func (x *exchange) readBody() *problem {
 		return prob
 	}
 	_ = x.rc.SetReadDeadline(time.Time{})
-	var found request
-	if found, prob = scanRequest(x.body, x.api); prob == nil {
-		x.model, x.stream = found.model, found.stream
+	if x.asked, prob = scanRequest(x.body, x.api); prob == nil {
+		x.model, x.stream = x.asked.model, x.asked.stream
 	}
 	return prob
 }
@@ -129,59 +125,4 @@ func isJSON(contentType string, absent bool) bool {
 		return false
 	}
 	return media == "application/json" || strings.HasSuffix(media, "+json")
-}
-
-// request is what the pool needs to know of a body.
-type request struct {
-	model  string
-	stream bool
-}
-
-// scanRequest finds model and stream. Of duplicates the last counts, as with encoding/json. A name in another spelling
-// ("Model") is refused: some upstreams would take it for the real one, and a token's scope is judged by the model.
-func scanRequest(body []byte, api *clientAPI) (request, *problem) {
-	var model, name, stream []byte
-	var misspelt string
-	err := provider.Members(body, maxRequestDepth, func(key, value []byte) {
-		switch {
-		case string(value) == "null": // changes nothing, as with encoding/json
-		case string(key) == "model":
-			model = value
-		case string(key) == "name":
-			name = value
-		case string(key) == "stream":
-			stream = value
-		case strings.EqualFold(string(key), "model"):
-			misspelt = "model"
-		case strings.EqualFold(string(key), "stream"):
-			misspelt = "stream"
-		}
-	})
-	switch {
-	case errors.Is(err, provider.ErrTooDeep):
-		return request{}, problemTooDeep
-	case errors.Is(err, provider.ErrNotObject):
-		return request{}, problemNotObject
-	case err != nil:
-		return request{}, problemMalformed
-	case misspelt != "":
-		return request{}, problemBody(misspelt, "The parameter \""+misspelt+"\" must be written in lower case.")
-	}
-	found := request{model: provider.Text(model), stream: api.streams}
-	if found.model == "" && api.nameToo {
-		found.model = provider.Text(name)
-	}
-	if found.model == "" {
-		return request{}, problemBody("model", "The parameter \"model\" is required and must be a string.")
-	}
-	switch string(stream) {
-	case "true":
-		found.stream = true
-	case "false":
-		found.stream = false
-	case "":
-	default:
-		return request{}, problemBody("stream", "The parameter \"stream\" must be true or false.")
-	}
-	return found, nil
 }

@@ -23,10 +23,12 @@ type clientAPI struct {
 	streams bool
 	// nameToo: the model may be called name, as older clients do.
 	nameToo bool
+	// usageOnDemand: a stream tells its usage only if the request has stream_options that ask for it.
+	usageOnDemand bool
 }
 
 var (
-	openAIChat      = &clientAPI{errorBody: openAIError, errorEvent: openAIErrorEvent, ends: isDone, finishes: hasFinishReason, fails: never}
+	openAIChat      = &clientAPI{errorBody: openAIError, errorEvent: openAIErrorEvent, ends: isDone, finishes: hasFinishReason, fails: never, usageOnDemand: true}
 	openAIResponses = &clientAPI{errorBody: openAIError, errorEvent: responsesErrorEvent, ends: isResponseEnd, finishes: never, fails: isResponseFailed}
 	anthropic       = &clientAPI{errorBody: anthropicError, errorEvent: anthropicErrorEvent, ends: isMessageStop, finishes: never, fails: never}
 	ollamaChat      = &clientAPI{errorBody: ollamaError, errorEvent: ollamaErrorEvent, ends: isOllamaDone, finishes: never, fails: never, streams: true}

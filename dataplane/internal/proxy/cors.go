@@ -20,7 +20,9 @@ func newCORSPolicy(origins []string) corsPolicy {
 }
 
 const exposedHeaders = "X-Request-Id, Retry-After, X-Should-Retry, X-Generation-Id, Openai-Processing-Ms, " +
-	"X-Pool-Attempts, X-Pool-Key, X-Pool-Region"
+	"X-Ratelimit-Limit-Requests, X-Ratelimit-Remaining-Requests, X-Ratelimit-Reset-Requests, " +
+	"X-Ratelimit-Limit-Tokens, X-Ratelimit-Remaining-Tokens, X-Ratelimit-Reset-Tokens, " +
+	"X-Pool-Attempts, X-Pool-Key, X-Pool-Region, X-Pool-Cache"
 
 // allow marks an answer as one that the asking page may read.
 func (c corsPolicy) allow(to, from http.Header) {

@@ -32,9 +32,14 @@ type exchange struct {
 	up    *upstream
 	body  []byte
 	held  int64 // of the memory for bodies
-	model string
+	asked request
+	model string // as the upstream calls it, once aliases have been replaced
 	// stream is what the body asks for; Accept is no guide, as most SDKs always send application/json.
-	stream bool
+	stream    bool
+	admission tokens.Admission // under the token's limits
+	usage     provider.Usage
+	hideUsage bool // the client did not ask for the event with the usage
+	fromCache bool
 
 	tried      []leases.KeyID
 	met        met
@@ -77,8 +82,11 @@ func (p *Proxy) finish(x *exchange) {
 		x.answerForPanic(cause)
 	}
 	p.bodies.give(x.held)
+	x.settleLimits()
 	if x.token != nil {
-		p.book.Served(leases.Request{Token: x.token.ID, Provider: x.providerID(), Model: bounded(x.model), End: x.end})
+		p.book.Served(leases.Request{
+			Token: x.token.ID, Provider: x.providerID(), Model: bounded(x.model), End: x.end, Usage: x.usage, FromCache: x.fromCache,
+		})
 	}
 	p.metrics.inFlight.Dec()
 	p.metrics.request(x, p.now().Sub(x.start))

@@ -23,7 +23,7 @@ func (x *exchange) logLine() {
 		slog.String("provider", x.providerID()),
 		slog.String("model", forLog(x.model)),
 		slog.Int("status", x.status),
-		slog.String("outcome", x.outcome()),
+		slog.String("outcome", x.outcome().String()),
 		slog.Int("attempts", x.attempts),
 	}
 	if x.attempts > 0 {

@@ -46,6 +46,9 @@ func (p *Proxy) model(x *exchange) *problem {
 	return problemNoModel
 }
 
+// tagsPath is where Ollama lists its models.
+const tagsPath = "/api/tags"
+
 // tags answers the provider's models as Ollama lists them: in its own words if it is one, else in ours.
 func (p *Proxy) tags(x *exchange) *problem {
 	list, prob := p.lists.get(x)
@@ -53,7 +56,7 @@ func (p *Proxy) tags(x *exchange) *problem {
 		return prob
 	}
 	body := list.raw
-	if x.up.dialect.ModelsPath() != x.route.path {
+	if x.up.dialect.ModelsPath() != tagsPath {
 		body = asTags(list.body)
 	}
 	if len(x.token.Models) > 0 {
@@ -116,7 +119,11 @@ func (x *exchange) askModels(l loan) (answer listAnswer, v provider.Verdict) {
 	if err != nil || holds(body, secret) {
 		return answer, provider.Verdict{Class: provider.Broken, Next: provider.Again, Status: resp.StatusCode}
 	}
-	return listAnswer{body: list, raw: body}, provider.Verdict{Class: provider.OK, Status: resp.StatusCode}
+	answer.body, answer.raw = withAliases(list, "data", x.prov.ModelAliases), body
+	if x.up.dialect.ModelsPath() == tagsPath {
+		answer.raw = withAliases(body, "models", x.prov.ModelAliases)
+	}
+	return answer, provider.Verdict{Class: provider.OK, Status: resp.StatusCode}
 }
 
 // question is a small request of the pool's own, with a key.

@@ -3,6 +3,8 @@ package proxy
 import (
 	"cmp"
 	"encoding/json"
+	"maps"
+	"slices"
 	"time"
 
 	"ollama-api-pool/dataplane/internal/provider"
@@ -26,6 +28,51 @@ func models(list []byte, member string) []json.RawMessage {
 		return nil
 	}
 	return items
+}
+
+// withAliases is the list with the names besides that clients may use. Each is described as the model that it stands for; a
+// model whose own name is an alias for another cannot be reached, and so is not listed as itself.
+func withAliases(list []byte, member string, aliases map[string]string) []byte {
+	if len(aliases) == 0 {
+		return list
+	}
+	all, kept := map[string]json.RawMessage{}, []json.RawMessage{}
+	for _, raw := range models(list, member) {
+		var m listedModel
+		if json.Unmarshal(raw, &m) != nil {
+			continue
+		}
+		all[m.id()] = raw
+		if _, hidden := aliases[m.id()]; !hidden {
+			kept = append(kept, raw)
+		}
+	}
+	for _, alias := range slices.Sorted(maps.Keys(aliases)) {
+		kept = append(kept, renamed(all[aliases[alias]], member, alias))
+	}
+	var whole map[string]json.RawMessage
+	if json.Unmarshal(list, &whole) != nil {
+		return list
+	}
+	whole[member] = encode(kept)
+	return encode(whole)
+}
+
+// renamed is a model of a list under another name; nil is one that is not listed.
+func renamed(raw json.RawMessage, member, name string) json.RawMessage {
+	m := map[string]json.RawMessage{}
+	if raw == nil || json.Unmarshal(raw, &m) != nil {
+		m = map[string]json.RawMessage{"object": json.RawMessage(`"model"`), "created": json.RawMessage("0"), "owned_by": json.RawMessage(`"pool"`)}
+		if member == "models" {
+			m = map[string]json.RawMessage{"modified_at": json.RawMessage(`"1970-01-01T00:00:00Z"`), "size": json.RawMessage("0"), "details": json.RawMessage("{}")}
+		}
+	}
+	if member == "models" {
+		m["name"], m["model"] = encode(name), encode(name)
+	} else {
+		m["id"] = encode(name)
+	}
+	return encode(m)
 }
 
 // only is the list without the models that a token may not use.

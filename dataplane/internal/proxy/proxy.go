@@ -136,15 +136,26 @@ func (p *Proxy) serve(x *exchange) *problem {
 	return rt.serve(p, x)
 }
 
-// relay passes a request on to the provider with one key after another, until one answers or no other may be tried.
-func (p *Proxy) relay(x *exchange) *problem {
+// ask reads what the client asks for and makes it what the upstream is asked for.
+func (x *exchange) ask() *problem {
 	if x.r.Method == http.MethodPost {
 		if prob := x.readBody(); prob != nil {
 			return prob
 		}
 	}
-	if err := x.token.Allows(x.prov.ID, x.model, p.now()); err != nil {
+	if err := x.token.Allows(x.prov.ID, x.model, x.p.now()); err != nil { // by the name that the client uses
 		return problemNotAllowed(err)
+	}
+	return x.rewrite()
+}
+
+// relay passes a request on to the provider with one key after another, until one answers or no other may be tried.
+func (p *Proxy) relay(x *exchange) *problem {
+	if prob := x.meter(); prob != nil {
+		return prob
+	}
+	if prob := x.ask(); prob != nil {
+		return prob
 	}
 	x.up.retries.arrive(p.now())
 	allowed := newTries(x.prov, x.up.retries)

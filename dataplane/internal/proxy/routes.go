@@ -16,6 +16,7 @@ type route struct {
 	open   bool // needs no token
 	named  bool // also under /{provider}
 	rest   bool // the path is followed by more, which is an id that may hold slashes
+	tokens tokenUse
 	api    *clientAPI
 	serve  func(*Proxy, *exchange) *problem
 }
@@ -24,21 +25,21 @@ type route struct {
 var routes = []route{
 	{path: "/", method: http.MethodGet, head: true, open: true, serve: (*Proxy).greet},
 	{path: "/health", method: http.MethodGet, head: true, open: true, serve: (*Proxy).health},
-	{path: "/v1/chat/completions", method: http.MethodPost, named: true, api: openAIChat, serve: (*Proxy).relay},
-	{path: "/v1/completions", method: http.MethodPost, named: true, api: openAIChat, serve: (*Proxy).relay},
-	{path: "/v1/embeddings", method: http.MethodPost, named: true, api: openAIChat, serve: (*Proxy).relay},
-	{path: "/v1/responses", method: http.MethodPost, named: true, api: openAIResponses, serve: (*Proxy).relay},
-	{path: "/v1/messages", method: http.MethodPost, named: true, api: anthropic, serve: (*Proxy).relay},
+	{path: "/v1/chat/completions", method: http.MethodPost, named: true, tokens: inAndOut, api: openAIChat, serve: (*Proxy).relay},
+	{path: "/v1/completions", method: http.MethodPost, named: true, tokens: inAndOut, api: openAIChat, serve: (*Proxy).relay},
+	{path: "/v1/embeddings", method: http.MethodPost, named: true, tokens: inOnly, api: openAIChat, serve: (*Proxy).relay},
+	{path: "/v1/responses", method: http.MethodPost, named: true, tokens: inAndOut, api: openAIResponses, serve: (*Proxy).relay},
+	{path: "/v1/messages", method: http.MethodPost, named: true, tokens: inAndOut, api: anthropic, serve: (*Proxy).relay},
 	{path: "/v1/messages/count_tokens", method: http.MethodPost, named: true, api: anthropic, serve: (*Proxy).relay},
 	{path: "/v1/models", method: http.MethodGet, named: true, api: openAIChat, serve: (*Proxy).models},
 	{path: "/v1/models/", method: http.MethodGet, named: true, rest: true, api: openAIChat, serve: (*Proxy).model},
 
-	{path: "/api/chat", method: http.MethodPost, named: true, api: ollamaChat, serve: (*Proxy).relay},
-	{path: "/api/generate", method: http.MethodPost, named: true, api: ollamaChat, serve: (*Proxy).relay},
-	{path: "/api/embed", method: http.MethodPost, named: true, api: ollamaPlain, serve: (*Proxy).relay},
-	{path: "/api/embeddings", method: http.MethodPost, named: true, api: ollamaPlain, serve: (*Proxy).relay},
+	{path: "/api/chat", method: http.MethodPost, named: true, tokens: inAndOut, api: ollamaChat, serve: (*Proxy).relay},
+	{path: "/api/generate", method: http.MethodPost, named: true, tokens: inAndOut, api: ollamaChat, serve: (*Proxy).relay},
+	{path: "/api/embed", method: http.MethodPost, named: true, tokens: inOnly, api: ollamaPlain, serve: (*Proxy).relay},
+	{path: "/api/embeddings", method: http.MethodPost, named: true, tokens: inOnly, api: ollamaPlain, serve: (*Proxy).relay},
 	{path: "/api/show", method: http.MethodPost, named: true, api: ollamaPlain, serve: (*Proxy).relay},
-	{path: "/api/tags", method: http.MethodGet, named: true, api: ollamaPlain, serve: (*Proxy).tags},
+	{path: tagsPath, method: http.MethodGet, named: true, api: ollamaPlain, serve: (*Proxy).tags},
 	{path: "/api/ps", method: http.MethodGet, named: true, api: ollamaPlain, serve: (*Proxy).relay},
 	{path: "/api/version", method: http.MethodGet, named: true, api: ollamaPlain, serve: (*Proxy).relay},
 }

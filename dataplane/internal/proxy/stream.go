@@ -124,7 +124,7 @@ func (s *stream) passEvents() bool {
 // look inspects one event, which starts at start and is complete. false: the stream is over.
 func (s *stream) look(event []byte, start int) bool {
 	if !s.begun {
-		return s.lookFirst(event)
+		return s.lookFirst(event, start)
 	}
 	if bytes.Contains(event, []byte(`"error"`)) {
 		if data, _ := s.data(event); s.failure(data, start) {
@@ -137,12 +137,15 @@ func (s *stream) look(event []byte, start int) bool {
 		}
 		return false
 	}
-	return s.goOn(event)
+	return s.goOn(event, start)
 }
 
-// goOn passes on what there is if the event is the last one. false: the stream is over.
-func (s *stream) goOn(event []byte) bool {
+// goOn counts the event, which starts at start, and passes on what there is if it is the last one. false: the stream is over.
+func (s *stream) goOn(event []byte, start int) bool {
 	api := s.a.x.api
+	if usage := s.count(event); usage != nil && s.a.x.hideUsage && isUsageOnly(usage) {
+		return s.hide(start)
+	}
 	switch {
 	case api.ends(event):
 		switch {
@@ -160,6 +163,30 @@ func (s *stream) goOn(event []byte) bool {
 	return true
 }
 
+// count counts the event and reads the usage in it; it answers the data of one that may have some.
+func (s *stream) count(event []byte) (usage []byte) {
+	if event[0] == ':' || len(bytes.TrimSpace(event)) == 0 {
+		return nil
+	}
+	s.a.tally.parts++
+	if !mayTellUsage(event) {
+		return nil
+	}
+	data, _ := s.data(event)
+	s.a.tally.read(data)
+	return data
+}
+
+// hide passes on what is before the event that starts at start, and drops the event: the pool has asked for it, not the
+// client. false: the stream is over.
+func (s *stream) hide(start int) bool {
+	if !s.pass(start) {
+		return false
+	}
+	s.split.release(s.split.event)
+	return true
+}
+
 // data answers what an event says; has is false if it says nothing, as a comment or an empty line.
 func (s *stream) data(event []byte) (data []byte, has bool) {
 	if !s.split.lines {
@@ -170,7 +197,7 @@ func (s *stream) data(event []byte) (data []byte, has bool) {
 }
 
 // lookFirst judges the first event with data in it.
-func (s *stream) lookFirst(event []byte) bool {
+func (s *stream) lookFirst(event []byte, start int) bool {
 	data, has := s.data(event)
 	reflects := holds(event, s.a.secret)
 	if !has && !reflects {
@@ -193,7 +220,7 @@ func (s *stream) lookFirst(event []byte) bool {
 	s.begun = true
 	s.a.x.firstEvent = s.a.x.p.now().Sub(s.a.x.start)
 	s.commit()
-	return s.goOn(event)
+	return s.goOn(event, start)
 }
 
 // failure ends the stream if the event's data is an error. What is no JSON at all is the client's to make sense of: it has

@@ -80,6 +80,10 @@ func (a *attempt) fill(resp *http.Response, buf *[]byte, held *int64) (complete 
 func (a *attempt) sendWhole(resp *http.Response, body []byte, complete bool) {
 	x := a.x
 	a.answered = true
+	if complete {
+		a.tally.read(body)
+	}
+	a.tally.bytes = len(body)
 	h := x.w.Header()
 	downHeaders(h, resp.Header, a.secret)
 	if h.Get("Content-Type") == "" {
@@ -114,6 +118,7 @@ func (a *attempt) sendRest(resp *http.Response) error {
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := a.read(resp.Body, buf)
+		a.tally.bytes += n
 		if n > 0 {
 			if err := a.x.write(buf[:n]); err != nil {
 				return err

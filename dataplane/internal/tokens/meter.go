@@ -34,15 +34,17 @@ type Denial struct {
 	Limit string        // "requests per minute", "tokens per minute" or "requests at the same time"
 	Most  uint64        // what it allows
 	Wait  time.Duration // until the request would be allowed; 0: that depends on other requests
-	Never bool          // the request alone asks for more than the limit allows
 }
 
 // Admit counts a request in that is thought to take so many tokens, or tells which limit is in its way; then it has cost
 // nothing. Over any minute no more requests are let in than the limit says. Tokens are only known when they are used: more
-// than the limit by what the requests under way take beyond their estimates.
+// than the limit by what the requests under way take beyond their estimates, of which none is above the limit.
 func (m *Meter) Admit(l Limits, estimate uint64, now time.Time) (Admission, Allowance, *Denial) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if l.TokensPerMinute > 0 {
+		estimate = min(estimate, l.TokensPerMinute)
+	}
 	second := m.secondLocked(now)
 	m.requests.advance(second)
 	m.tokens.advance(second)
@@ -61,8 +63,6 @@ func (m *Meter) deniedLocked(l Limits, estimate uint64, now time.Time) *Denial {
 		return &Denial{Limit: "requests at the same time", Most: l.MaxConcurrent}
 	case l.RequestsPerMinute > 0 && m.requests.sum+1 > int64(l.RequestsPerMinute):
 		return &Denial{Limit: "requests per minute", Most: l.RequestsPerMinute, Wait: m.waitLocked(&m.requests, 1, l.RequestsPerMinute, now)}
-	case l.TokensPerMinute > 0 && estimate > l.TokensPerMinute:
-		return &Denial{Limit: "tokens per minute", Most: l.TokensPerMinute, Never: true}
 	case l.TokensPerMinute > 0 && m.tokens.sum+int64(estimate) > int64(l.TokensPerMinute):
 		return &Denial{Limit: "tokens per minute", Most: l.TokensPerMinute, Wait: m.waitLocked(&m.tokens, int64(estimate), l.TokensPerMinute, now)}
 	default:

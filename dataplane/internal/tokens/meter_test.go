@@ -61,8 +61,8 @@ func TestMeterTellsTheLimit(t *testing.T) {
 	if _, d := admit(2, 300); d == nil || d.Limit != "tokens per minute" || d.Wait != 59*time.Second {
 		t.Errorf("more tokens than are left: %+v", d) // the first second's 200 are gone when second 61 begins
 	}
-	if _, d := admit(2, 1001); d == nil || !d.Never {
-		t.Errorf("more tokens than any minute has: %+v", d)
+	if _, d := admit(2, 1001); d == nil || d.Wait != 60*time.Second {
+		t.Errorf("more tokens than any minute has wait for an empty one: %+v", d)
 	}
 	first.Refund(after(2)) // its request and its tokens are as if they had never been
 	_, left, _ := m.Admit(limits, 0, after(2))

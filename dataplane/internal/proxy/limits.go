@@ -1,0 +1,70 @@
+package proxy
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"ollama-api-pool/dataplane/internal/leases"
+	"ollama-api-pool/dataplane/internal/tokens"
+)
+
+// maxEstimate bounds what a body is thought to cost before the upstream has told: images are large and take few tokens.
+const maxEstimate = 8 << 10
+
+// meter counts the request in under its token's limits, before its body is read: one that is over them costs nothing.
+func (x *exchange) meter() *problem {
+	m := x.token.Meter
+	if m == nil {
+		return nil
+	}
+	l := x.token.Limits
+	a, left, denied := m.Admit(l, min(estimateTokens(max(x.r.ContentLength, 0)), maxEstimate), x.p.now())
+	tellLimits(x.w.Header(), l, left)
+	if denied != nil {
+		return problemTokenLimit(denied)
+	}
+	x.admission = a
+	return nil
+}
+
+// settleLimits counts the request out. One that no upstream was asked for has cost nothing.
+func (x *exchange) settleLimits() {
+	if x.attempts == 0 && !x.fromCache {
+		x.admission.Refund(x.p.now())
+		return
+	}
+	x.admission.Settle(x.usage.Input+x.usage.Output, x.p.now())
+}
+
+// estimateTokens thinks of a token as four bytes.
+func estimateTokens(bytes int64) uint64 { return uint64(bytes+3) / 4 }
+
+// tellLimits tells the limits that there are, under the names that SDKs read.
+func tellLimits(h http.Header, l tokens.Limits, left tokens.Allowance) {
+	tell := func(limit, remaining, reset string, most, rest uint64, in time.Duration) {
+		if most == 0 {
+			return
+		}
+		h[limit] = []string{strconv.FormatUint(most, 10)}
+		h[remaining] = []string{strconv.FormatUint(rest, 10)}
+		h[reset] = []string{in.Round(time.Millisecond).String()}
+	}
+	tell("X-Ratelimit-Limit-Requests", "X-Ratelimit-Remaining-Requests", "X-Ratelimit-Reset-Requests",
+		l.RequestsPerMinute, left.Requests, left.RequestsIn)
+	tell("X-Ratelimit-Limit-Tokens", "X-Ratelimit-Remaining-Tokens", "X-Ratelimit-Reset-Tokens",
+		l.TokensPerMinute, left.Tokens, left.TokensIn)
+}
+
+// problemTokenLimit says which of the token's limits is in the way. It must not speak of a quota: some SDKs give up then.
+func problemTokenLimit(d *tokens.Denial) *problem {
+	p := &problem{
+		status: http.StatusTooManyRequests, typ: typeLimit, code: "rate_limit_exceeded", wait: d.Wait, end: leases.EndLimited,
+		message: fmt.Sprintf("This API key is limited to %d %s.", d.Most, d.Limit),
+	}
+	if d.Wait == 0 {
+		p.wait = minRetryAfter
+	}
+	return p
+}
