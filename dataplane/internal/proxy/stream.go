@@ -173,7 +173,7 @@ func (s *stream) count(event []byte) (usage []byte) {
 		return nil
 	}
 	data, _ := s.data(event)
-	s.a.tally.read(data)
+	s.a.tally.said.Read(data)
 	return data
 }
 

@@ -8,18 +8,9 @@ import (
 
 // tally reads what an answer takes as it goes by, and has an estimate where the upstream does not say.
 type tally struct {
-	said  provider.Usage
-	told  bool // the upstream said
-	parts int  // events with something in them: in a stream, about one for each token
-	bytes int  // of an answer that is no stream
-}
-
-// read takes the usage out of one JSON object of the answer, if there is any in it.
-func (t *tally) read(data []byte) {
-	if u, ok := provider.ReadUsage(data); ok {
-		t.said.Merge(u)
-		t.told = true
-	}
+	said  provider.UsageReader
+	parts int // events with something in them: in a stream, about one for each token
+	bytes int // of an answer that is no stream
 }
 
 // mayTellUsage says whether an event is worth reading for its usage.
@@ -29,9 +20,10 @@ func mayTellUsage(event []byte) bool {
 
 // usage is what the answer has taken so far of a request that goes through the route.
 func (t *tally) usage(rt *route, requestBytes int) provider.Usage {
+	said, told := t.said.Usage()
 	switch {
-	case t.told:
-		return t.said
+	case told:
+		return said
 	case rt.tokens == noTokens || t.parts+t.bytes == 0:
 		return provider.Usage{}
 	}

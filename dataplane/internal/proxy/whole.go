@@ -81,7 +81,7 @@ func (a *attempt) sendWhole(resp *http.Response, body []byte, complete bool) {
 	x := a.x
 	a.answered = true
 	if complete {
-		a.tally.read(body)
+		a.tally.said.Read(body)
 	}
 	a.tally.bytes = len(body)
 	h := x.w.Header()
