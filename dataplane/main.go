@@ -51,6 +51,7 @@ func command() *cobra.Command {
 			if cfg.Logger, err = logger(os.Stderr, logLevel); err != nil {
 				return err
 			}
+			easeCollector()
 			s, err := server.New(cfg)
 			if err != nil {
 				return err

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"ollama-api-pool/dataplane/internal/leases"
+	"ollama-api-pool/dataplane/internal/origin"
 	"ollama-api-pool/dataplane/internal/provider"
 	"ollama-api-pool/dataplane/internal/tokens"
 )
@@ -300,6 +301,7 @@ func TestPredecessor_C2(t *testing.T) {
 			if rt.rest {
 				path += "some/model"
 			}
+			b.proxy.failures = origin.NewFailures(time.Now, 0) // or the tenth would be answered late
 			if a := b.do(b.request(rt.method, path, askWhole, "Authorization", "")); a.status != 401 {
 				t.Errorf("%s %s%s: %d", rt.method, prefix, rt.path, a.status)
 			}

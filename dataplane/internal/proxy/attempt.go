@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"mime"
 	"net/http"
 	"strings"
 	"time"
@@ -165,11 +164,11 @@ func (a *attempt) kindOf(resp *http.Response) kind {
 		return kindOther
 	}
 	contentType := resp.Header.Get("Content-Type")
-	media, _, _ := mime.ParseMediaType(contentType)
-	switch {
-	case media == "application/x-ndjson":
+	media, _, _ := strings.Cut(contentType, ";")
+	switch media = strings.TrimSpace(media); {
+	case strings.EqualFold(media, "application/x-ndjson"):
 		return kindLines
-	case media == "text/event-stream", contentType == "" && a.x.stream:
+	case strings.EqualFold(media, "text/event-stream"), contentType == "" && a.x.stream:
 		return kindEvents
 	case isJSON(contentType, true):
 		return kindJSON

@@ -117,8 +117,11 @@ const curlDefault = "application/x-www-form-urlencoded"
 
 // isJSON looks at a media type; absent says what to think of none.
 func isJSON(contentType string, absent bool) bool {
-	if contentType == "" {
+	switch contentType {
+	case "":
 		return absent
+	case "application/json": // nearly always
+		return true
 	}
 	media, _, err := mime.ParseMediaType(contentType)
 	if err != nil && !errors.Is(err, mime.ErrInvalidMediaParameter) {

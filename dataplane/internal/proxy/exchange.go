@@ -41,7 +41,8 @@ type exchange struct {
 	hideUsage bool // the client did not ask for the event with the usage
 	fromCache bool
 
-	tried      []leases.KeyID
+	tried      []leases.KeyID // in triedArray
+	triedArray [maxKeys]leases.KeyID
 	met        met
 	attempts   int
 	lastKey    leases.KeyID
@@ -59,10 +60,12 @@ const writeTimeout = 60 * time.Second
 
 func (p *Proxy) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	x := &exchange{p: p, w: w, rc: http.NewResponseController(w), r: r, id: "req_" + rand.Text(), start: p.now(), api: openAIChat}
-	x.tried = make([]leases.KeyID, 0, maxKeys)
-	w.Header().Set("X-Request-Id", x.id)
-	_ = x.rc.SetWriteDeadline(time.Time{}) // the one that an earlier request on this connection left
-	if r.ContentLength != 0 {              // net/http reads what the pool leaves unread before it answers: that must end too
+	x.tried = x.triedArray[:0]
+	w.Header()["X-Request-Id"] = []string{x.id}
+	if r.Header["Expect"] != nil { // net/http answers it, and an earlier request may have left a deadline
+		x.allowWrite()
+	}
+	if r.ContentLength != 0 { // net/http reads what the pool leaves unread before it answers: that must end too
 		_ = x.rc.SetReadDeadline(time.Now().Add(bodyGrace))
 	}
 	if len(r.TransferEncoding) > 0 { // there may have been a length besides, by which one in front saw another end
@@ -124,18 +127,29 @@ func (p *Proxy) notePanic(cause any, requestID string) {
 		slog.String("stack", string(debug.Stack())))
 }
 
-// identify finds out whose token the request carries. From here on the request is counted.
+// identify finds out whose token the request carries. From here on the request is counted. An address that keeps failing is
+// answered ever later.
 func (p *Proxy) identify(x *exchange) *problem {
+	prob := p.lookUp(x)
+	if prob == problemUnauthorized {
+		if wait := p.failures.Answer(x.r.Context(), p.trusted.ClientAddr(x.r)); wait > 0 {
+			return problemTooManyFailures(wait)
+		}
+	}
+	return prob
+}
+
+func (p *Proxy) lookUp(x *exchange) *problem {
 	credential, err := tokens.Credential(x.r.Header)
 	if errors.Is(err, tokens.ErrAmbiguous) {
 		return problemTwoCredentials
 	}
-	if err != nil || !tokens.WellFormed(credential) {
+	if err != nil {
 		return problemUnauthorized
 	}
 	token, err := p.book.Token(tokens.Digest(credential))
 	switch {
-	case errors.Is(err, leases.ErrUnknownToken):
+	case err != nil && (errors.Is(err, leases.ErrUnknownToken) || !tokens.WellFormed(credential)):
 		return problemUnauthorized
 	case err != nil:
 		return problemNotReady(err)
@@ -144,6 +158,9 @@ func (p *Proxy) identify(x *exchange) *problem {
 	}
 	x.token = token
 	p.book.Arrive()
+	if err := token.AllowsFrom(p.trusted.ClientAddr(x.r)); err != nil {
+		return problemNotAllowed(err)
+	}
 	return nil
 }
 

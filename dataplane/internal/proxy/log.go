@@ -14,7 +14,7 @@ func (x *exchange) logLine() {
 	if x.end == leases.EndOK && !x.panicked {
 		level = slog.LevelDebug
 	}
-	ctx := context.WithoutCancel(x.r.Context())
+	ctx := context.Background() // the client may be gone
 	if !x.p.log.Enabled(ctx, level) {
 		return
 	}

@@ -95,6 +95,13 @@ func problemTooLarge(limit int64) *problem {
 	return clientError(http.StatusRequestEntityTooLarge, "request_too_large", fmt.Sprintf("The body is larger than %d bytes.", limit))
 }
 
+func problemTooManyFailures(wait time.Duration) *problem {
+	return &problem{
+		status: http.StatusTooManyRequests, typ: typeLimit, code: "too_many_failed_logins", wait: wait, unknownCaller: true,
+		message: "Too many requests from this address had no valid API key.", end: leases.EndLimited,
+	}
+}
+
 func problemNotAllowed(err error) *problem {
 	p := clientError(http.StatusForbidden, "not_allowed", "This API key may not be used for that: "+err.Error()+".")
 	p.typ = typePermission
