@@ -22,7 +22,7 @@ type attempt struct {
 	secret string
 	ctx    context.Context
 	cancel context.CancelCauseFunc
-	watch  *time.Timer // cancels with errSilent
+	watch  *watch // cancels with errSilent
 	start  time.Time
 
 	firstByte time.Duration // 0: no byte of an answer has come
@@ -36,7 +36,7 @@ type attempt struct {
 func (x *exchange) try(l loan) (v provider.Verdict, answered bool) {
 	a := &attempt{x: x, loan: l, verdict: provider.Verdict{Class: provider.LocalError}}
 	a.ctx, a.cancel = context.WithCancelCause(x.r.Context())
-	a.watch = time.AfterFunc(x.up.firstByte, func() { a.cancel(errSilent) })
+	a.watch = newWatch(x.up.firstByte, func() { a.cancel(errSilent) })
 	defer a.settle()
 	a.start = x.p.now()
 	x.attempts++
@@ -46,7 +46,7 @@ func (x *exchange) try(l loan) (v provider.Verdict, answered bool) {
 }
 
 func (a *attempt) settle() {
-	a.watch.Stop()
+	a.watch.stop()
 	a.cancel(nil)
 	done := leases.Attempt{Model: bounded(a.x.model), Verdict: a.verdict, FirstByte: a.firstByte}
 	if a.answered {
@@ -127,7 +127,7 @@ const (
 
 // refused judges an answer that is not a 200.
 func (a *attempt) refused(resp *http.Response) {
-	a.watch.Reset(refusalTime)
+	a.watch.restart(refusalTime)
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxRefusal)) // what has come of it is judged
 	if a.x.canceled() {
 		a.canceled()
@@ -177,18 +177,19 @@ func (a *attempt) kindOf(resp *http.Response) kind {
 	}
 }
 
-// read reads on from the answer. The watch runs only while it waits, so that a slow client is not held against the
-// upstream; until the first byte it has been running since the request was sent.
+// read reads on from the answer. The watch counts only while it waits, so that a slow client is not held against the
+// upstream; until the first byte it has been counting since the request was sent.
 func (a *attempt) read(body io.Reader, to []byte) (int, error) {
 	if a.firstByte > 0 {
-		a.watch.Reset(a.x.up.idle)
+		a.watch.wait()
 	}
 	n, err := body.Read(to)
 	if n > 0 {
 		if a.firstByte == 0 {
 			a.firstByte = max(a.x.p.now().Sub(a.start), 1)
+			a.watch.restart(a.x.up.idle)
 		}
-		a.watch.Stop()
+		a.watch.pause()
 	}
 	return n, err
 }

@@ -321,7 +321,7 @@ func (s *stream) endOfStream() {
 // done ends a stream after [DONE].
 func (s *stream) done() {
 	s.succeed()
-	s.a.watch.Reset(afterDone)
+	s.a.watch.restart(afterDone)
 	var tail [512]byte
 	for {
 		if _, err := s.resp.Body.Read(tail[:]); err != nil {
