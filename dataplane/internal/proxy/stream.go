@@ -18,6 +18,8 @@ const (
 	// afterDone is how long an upstream may take to end its stream after [DONE]. If it does, its connection can be used
 	// again; the client waits no longer than this either way.
 	afterDone = 50 * time.Millisecond
+	// quietBuf is what a stream reads into as long as no more comes at once: most of them wait most of the time.
+	quietBuf = 1 << 10
 )
 
 // stream passes events on as they come. Its mutex is free only while it waits for the upstream: that is when hold may
@@ -34,15 +36,15 @@ type stream struct {
 	begun bool  // the first event has been judged good
 	ended bool  // [DONE], or a finish_reason, has passed
 	over  bool  // nothing more goes to the client
+	busy  bool  // the last read has filled the buffer: there is more
 }
 
 // relayStream passes a stream on. Until its first event is there and is none about a failure the client sees nothing; from
 // then on the answer is this one, and if it breaks, it ends as broken.
 func (a *attempt) relayStream(resp *http.Response, lines bool) {
-	buf := getBuffer()
 	s := &stream{a: a, resp: resp}
 	s.split.lines = lines
-	s.split.buf = (*buf)[:0]
+	s.split.buf = make([]byte, 0, quietBuf)
 	s.mu.Lock()
 	defer func() {
 		s.over = true
@@ -51,8 +53,6 @@ func (a *attempt) relayStream(resp *http.Response, lines bool) {
 			s.hold.Stop()
 		}
 		a.x.p.bodies.give(s.held)
-		*buf = s.split.buf
-		putBuffer(buf)
 	}()
 	for !s.over {
 		s.step()
@@ -67,6 +67,7 @@ func (s *stream) step() {
 		return
 	}
 	n, err := s.read(space)
+	s.busy = n == len(space)
 	s.split.buf = s.split.buf[:len(s.split.buf)+n]
 	if !s.passEvents() {
 		return
@@ -89,6 +90,9 @@ func (s *stream) room() ([]byte, error) {
 			return nil, errEventTooLarge
 		}
 		s.held += n
+	}
+	if s.busy && cap(s.split.buf) < smallBuf {
+		s.split.buf = append(make([]byte, 0, smallBuf), s.split.buf...)
 	}
 	return s.split.room()
 }
