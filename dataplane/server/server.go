@@ -113,7 +113,7 @@ func New(c Config) (*Server, error) {
 	})
 	s.link = leases.NewLink(leases.LinkConfig{
 		Book: s.book, Address: c.ControlPlane, DataDir: c.DataDir, NodeID: c.NodeID, Region: c.Region, Zone: c.Zone,
-		Version: c.Version, JoinToken: c.joinToken, ClearCaches: s.proxy.ForgetModels, Caches: s.proxy.ModelLists,
+		Version: c.Version, JoinToken: c.joinToken, ClearCaches: s.proxy.Forget, Caches: s.proxy.Caches,
 		Dial: c.DialControlPlane, Logger: c.Logger,
 	})
 	s.registerMetrics()

@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"ollama-api-pool/dataplane/internal/answers"
 	"ollama-api-pool/dataplane/internal/leases"
 	"ollama-api-pool/dataplane/internal/provider"
 	"ollama-api-pool/dataplane/internal/tokens"
@@ -40,6 +41,8 @@ type exchange struct {
 	usage     provider.Usage
 	hideUsage bool // the client did not ask for the event with the usage
 	fromCache bool
+	kept      string       // hit or miss; empty: the answer is not to be kept
+	miss      answers.Miss // the right to keep the answer
 
 	tried      []leases.KeyID // in triedArray
 	triedArray [maxKeys]leases.KeyID

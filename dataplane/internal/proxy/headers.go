@@ -78,4 +78,7 @@ func (x *exchange) exposeRoute() {
 	if x.attempts > 0 {
 		h.Set("X-Pool-Key", x.lastKey.String())
 	}
+	if x.kept != "" {
+		h.Set("X-Pool-Cache", x.kept)
+	}
 }

@@ -151,14 +151,3 @@ func (ls *modelLists) kept(gone func(id string) bool) []leases.CacheStatus {
 	}
 	return list
 }
-
-// ForgetModels forgets the lists of models of these providers, or of all if none is named.
-func (p *Proxy) ForgetModels(providers []string) { p.lists.forget(providers) }
-
-// ModelLists answers which lists of models are kept and how they served.
-func (p *Proxy) ModelLists() []leases.CacheStatus {
-	return p.lists.kept(func(id string) bool {
-		_, known := p.book.Provider(id)
-		return !known
-	})
-}

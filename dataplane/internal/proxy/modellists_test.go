@@ -14,7 +14,7 @@ import (
 // kept compares what a heartbeat would tell, but for the sizes: there must be one if there is a list.
 func (b *bench) kept(why string, want ...leases.CacheStatus) {
 	b.t.Helper()
-	got := b.proxy.ModelLists()
+	got := b.proxy.Caches()
 	for i, c := range got {
 		if (c.Lists > 0) != (c.Bytes > 0) {
 			b.t.Errorf("%s: %d lists of %d bytes", why, c.Lists, c.Bytes)
@@ -73,7 +73,7 @@ func TestHitsAndMissesOfModelLists(t *testing.T) {
 		ollama.Hits++
 		b.kept("no key to ask with", ollama, router, other)
 
-		b.proxy.ForgetModels(nil)
+		b.proxy.Forget(nil)
 		ollama.Lists, router.Lists = 0, 0
 		b.kept("counts outlive a clear", ollama, router, other)
 
@@ -110,7 +110,7 @@ func TestOnlyTheListsThatAreNamedAreForgotten(t *testing.T) {
 			for _, id := range []string{"", "openrouter", "other"} {
 				b.models(id)
 			}
-			b.proxy.ForgetModels(row.forget)
+			b.proxy.Forget(row.forget)
 			calls.Store(0)
 			for _, id := range []string{"", "openrouter", "other"} {
 				b.models(id)
@@ -143,7 +143,7 @@ func TestAListThatIsFetchedWhileItIsClearedIsNotKept(t *testing.T) {
 		}
 		ask("the one that asks", first)
 		ask("one that waits", first)
-		b.proxy.ForgetModels([]string{"ollama"})
+		b.proxy.Forget([]string{"ollama"})
 		ask("one that comes after the clear", second)
 		ask("and one that waits for that", second)
 		time.Sleep(7 * time.Second) // the first answer has come, the second has not

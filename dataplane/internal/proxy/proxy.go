@@ -15,6 +15,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"ollama-api-pool/dataplane/internal/answers"
 	"ollama-api-pool/dataplane/internal/origin"
 )
 
@@ -82,6 +83,7 @@ type Proxy struct {
 	lists     modelLists
 	trusted   origin.Trusted
 	failures  *origin.Failures
+	answers   *answers.Cache
 }
 
 // New makes a Proxy.
@@ -97,6 +99,7 @@ func newProxy(c Config, b lender) *Proxy {
 		region: c.Region, version: c.Version, agent: c.userAgent(), log: c.logger(), now: c.clock(),
 		metrics: newMetrics(c.Registerer), upstreams: upstreams{dial: c.DialUpstream}, bodies: newMemory(bodyMemory()),
 		trusted: c.TrustedProxies, failures: origin.NewFailures(c.clock(), maxFailuresHeld),
+		answers: answers.New(answers.Config{}),
 	}
 }
 
@@ -166,7 +169,7 @@ func (p *Proxy) relay(x *exchange) *problem {
 	if prob := x.meter(); prob != nil {
 		return prob
 	}
-	if prob := x.ask(); prob != nil {
+	if prob := x.ask(); prob != nil || x.answerFromKept() {
 		return prob
 	}
 	x.up.retries.arrive(p.now())

@@ -89,6 +89,9 @@ func (a *attempt) sendWhole(resp *http.Response, body []byte, complete bool) {
 	if h.Get("Content-Type") == "" {
 		h.Set("Content-Type", "application/json")
 	}
+	if complete && resp.StatusCode == http.StatusOK {
+		x.keep(h.Get("Content-Type"), body, &a.tally)
+	}
 	switch {
 	case complete:
 		h.Set("Content-Length", itoa(len(body)))
