@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -227,6 +228,7 @@ func newConfig(registry *prometheus.Registry, log io.Writer) Config {
 // hold after every story.
 func newBench(t *testing.T, keys int, upstream http.HandlerFunc) *bench {
 	t.Helper()
+	benches.Add(1)
 	up := httptest.NewServer(upstream)
 	t.Cleanup(up.Close)
 	b := &bench{t: t, book: newFakeBook(up.URL, keys), registry: prometheus.NewRegistry(), log: &lockedBuffer{}}
@@ -240,8 +242,38 @@ func newBench(t *testing.T, keys int, upstream http.HandlerFunc) *bench {
 		b.proxy.CloseIdle()
 		front.Close()
 		b.check()
+		if benches.Add(-1) == 0 {
+			nothingRuns(t)
+		}
 	})
 	return b
+}
+
+// benches counts those that have not been cleaned up yet.
+var benches atomic.Int32
+
+// nothingRuns checks that no goroutine is left of what the proxy does, nor of its connections to upstreams. They may need
+// a moment to end.
+func nothingRuns(t *testing.T) {
+	t.Helper()
+	stacks := make([]byte, 1<<20)
+	var left []string
+	for range 200 {
+		left = nil
+		for g := range strings.SplitSeq(string(stacks[:runtime.Stack(stacks, true)]), "\n\n") {
+			for _, owner := range []string{"proxy.(*exchange).", "proxy.(*stream).", "proxy.(*Proxy).ServeHTTP", "http.(*persistConn)."} {
+				if strings.Contains(g, owner) && !strings.Contains(g, "testing.tRunner") {
+					left = append(left, g)
+					break
+				}
+			}
+		}
+		if len(left) == 0 {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Errorf("%d goroutines are left:\n%s", len(left), strings.Join(left, "\n\n"))
 }
 
 func (b *bench) check() {
