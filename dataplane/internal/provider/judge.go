@@ -91,14 +91,14 @@ const ModelNotFound = "model_not_found"
 
 func (v *Verdict) tooMany(b *errorBody) {
 	switch {
-	case b.itselfSays(quotaWords...):
-		v.Class, v.Next = Quota, OtherKey
-	case b.says(tooLargeWords...):
-		v.Class, v.Next = LocalError, Again
 	case b.ofProvider(), b.says(sharedLimitWords...):
 		// The limit is the model's and not the key's, which stays in use: to ask with all keys in turn, at no cost, would
 		// make eight calls of one.
 		v.Class, v.Next, v.ModelOnly = RateLimited, Again, true
+	case b.says(tooLargeWords...):
+		v.Class, v.Next = LocalError, Again
+	case b.itselfSays(quotaWords...):
+		v.Class, v.Next = Quota, OtherKey
 	default:
 		v.Class, v.Next = RateLimited, OtherKey
 	}

@@ -142,6 +142,9 @@ func TestWaitsInWords(t *testing.T) {
 		{"the limit is 5 requests in 60 seconds; try again in 7 seconds", 7 * s},
 		{"try again in 3 days, or in less: resets in 2 hours", 2 * h},
 
+		{"resets 4:30pm (Asia/Calcutta)", 0}, // whatever that is in UTC
+		{"resets Mar 3, 9am PST", 0},
+		{"resets 4:30pm (GMT)", 4*h + 30*m},
 		{"try again at Dec 3", 0}, // which is past, or else months away
 		{"try again at Feb 28", 0},
 		{"resets on 2026-02-28", 0},

@@ -102,6 +102,8 @@ func TestVerdictTable(t *testing.T) {
 		{"429 with Google's quota waits as its details say", "openai", 429, nil, `[{"error":{"code":429,"message":"You exceeded your current quota, please check your plan and billing details.","status":"RESOURCE_EXHAUSTED","details":[{"@type":"RetryInfo","retryDelay":"34s"}]}}]`, judged{class: Quota, next: yes, wait: 34 * s}},
 		{"429 with a weekly limit is quota", "ollama", 429, nil, ollamaLimit, judged{class: Quota, next: yes}},
 		{"429 with a session limit is quota", "ollama", 429, nil, `{"error":"you have reached your session usage limit, try again in 2 hours 5 minutes"}`, judged{class: Quota, next: yes, wait: 2*h + 5*time.Minute}},
+		{"429 with a session limit, in the words of today", "ollama", 429, nil, `{"error":"you (someone) have reached your session usage limit, please wait or upgrade to continue"}`, judged{class: Quota, next: yes}},
+		{"429 with an hourly limit, at /v1", "ollama", 429, nil, `{"error":{"message":"you've reached your hourly usage limit, please wait or upgrade to continue","type":"api_error","param":null,"code":null}}`, judged{class: Quota, next: yes}},
 		{"a weekly limit may take days", "ollama", 429, nil, `{"error":"You've reached your weekly usage limit. It resets in 3 days."}`, judged{class: Quota, next: yes, wait: 3 * day}},
 		{"a weekly limit may end at a date", "ollama", 429, nil, `{"error":"you have reached your weekly usage limit, it resets at 2026-03-04T12:00:00Z"}`, judged{class: Quota, next: yes, wait: 3 * day}},
 		{"a limit in plain text", "ollama", 429, nil, "weekly usage limit reached\n", judged{class: Quota, next: yes}},
@@ -164,6 +166,7 @@ func TestVerdictTable(t *testing.T) {
 		{"429 slows the key down without a word", "ollama", 429, nil, ``, judged{class: RateLimited, next: yes}},
 		{"429 of the provider behind OpenRouter is about the model", "openrouter", 429, nil, overBehind, judged{class: RateLimited, next: tried, modelOnly: true}},
 		{"429 that says it is upstream's is about the model", "openrouter", 429, nil, `{"error":{"code":429,"message":"x/y:free is temporarily rate-limited upstream"}}`, judged{class: RateLimited, next: tried, modelOnly: true}},
+		{"429 that says it is nobody's limit is about the model", "openai", 429, nil, `{"error":{"message":"Server is temporarily limiting requests (not your usage limit)"}}`, judged{class: RateLimited, next: tried, modelOnly: true}},
 		{"429 of an engine that all share is about the model", "openai", 429, nil, `{"error":{"message":"The engine is currently overloaded, please try again later","type":"engine_overloaded_error"}}`, judged{class: RateLimited, next: tried, modelOnly: true}},
 		{"429 of a request that no limit would let pass is not held against the key", "openai", 429, nil, openTooLarge, judged{class: LocalError, next: tried, code: "rate_limit_exceeded"}},
 

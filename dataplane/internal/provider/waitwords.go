@@ -14,7 +14,7 @@ const (
 	waitUnit = `(?:milliseconds?|ms|minutes?|mins?|months?|m|seconds?|secs?|s|hours?|hrs?|h|days?|d|weeks?|w)`
 	waitSpan = `[0-9]+(?:\.[0-9]+)?\s*` + waitUnit
 	clock    = `(?:[0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?(?:\.[0-9]+)?(?:\s*[ap]m)?|[0-9]{1,2}\s*[ap]m)`
-	zone     = `\s*\(?(z|utc|gmt|[+-][0-9]{2}:?[0-9]{2})?`
+	zone     = `\s*\(?(z|utc|gmt|[+-][0-9]{2}:?[0-9]{2}|[a-z_]+/[a-z_/]+|[ecmp][sd]?t\b|ce?st\b|cet\b|[bijk]st\b)?`
 	until1st = waitLead + `\s+(?:(?:at|on|after|until|by)\s+)?`
 )
 
@@ -91,7 +91,8 @@ func unitOf(name string) time.Duration {
 }
 
 // untilDate reads a match of one of waitsUntil. A zone that is not told is UTC, a clock that is not told is midnight; of a
-// day without its year, and of a clock without its day, the next one is meant, unless that is months away.
+// day without its year, and of a clock without its day, the next one is meant, unless that is months away. A zone by its name
+// would take a table of all of them: such a time is not told.
 func untilDate(form *regexp.Regexp, m []string, now time.Time) time.Duration {
 	part := func(name string) string {
 		if i := form.SubexpIndex(name); i >= 0 {
@@ -100,11 +101,12 @@ func untilDate(form *regexp.Regexp, m []string, now time.Time) time.Duration {
 		return ""
 	}
 	now = now.UTC()
-	sinceMidnight, ok := clockOf(part("c"))
-	if !ok {
+	sinceMidnight, isClock := clockOf(part("c"))
+	east, isZone := offsetOf(m[len(m)-1])
+	if !isClock || !isZone {
 		return 0
 	}
-	sinceMidnight -= offsetOf(m[len(m)-1])
+	sinceMidnight -= east
 	if form.SubexpIndex("d") < 0 {
 		t := now.Truncate(24 * time.Hour).Add(sinceMidnight)
 		for !t.After(now) {
@@ -143,14 +145,18 @@ func clockOf(s string) (time.Duration, bool) {
 }
 
 // offsetOf reads how far east of Greenwich a zone is.
-func offsetOf(s string) time.Duration {
+func offsetOf(s string) (time.Duration, bool) {
+	switch s {
+	case "", "z", "utc", "gmt":
+		return 0, true
+	}
 	for _, layout := range [...]string{"-07:00", "-0700"} {
 		if t, err := time.Parse(layout, s); err == nil {
 			_, seconds := t.Zone()
-			return time.Duration(seconds) * time.Second
+			return time.Duration(seconds) * time.Second, true
 		}
 	}
-	return 0
+	return 0, false
 }
 
 const months = "janfebmaraprmayjunjulaugsepoctnovdec"

@@ -26,7 +26,7 @@ var (
 	tooLargeWords = []string{"request too large", "must be reduced in order to run"}
 	tooLongWords  = []string{"context length", "context window", "context size", "prompt is too long", "prompt too long"}
 	// Limits of what lies behind a key, which all keys share.
-	sharedLimitWords = []string{"rate-limited upstream", "rate limited upstream", "engine_overloaded", "currently overloaded", "at capacity"}
+	sharedLimitWords = []string{"rate-limited upstream", "rate limited upstream", "engine_overloaded", "currently overloaded", "at capacity", "not your usage limit"}
 
 	quotaWords = []string{
 		"insufficient_quota", "insufficient credit", "insufficient balance", "balance is insufficient", "insufficient funds",
