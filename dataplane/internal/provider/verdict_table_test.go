@@ -140,6 +140,7 @@ func TestVerdictTable(t *testing.T) {
 		{"so it is with key words in it", "openrouter", 403, nil, `{"error":{"code":403,"message":"revoked"}}`, judged{class: Forbidden, next: no}},
 		{"403 about content: others", "openai", 403, nil, `{"error":{"message":"flagged by moderation"}}`, judged{class: Forbidden, next: no}},
 		{"403 about content in another upstream's metadata", "openai", 403, nil, overModerate, judged{class: Forbidden, next: no}},
+		{"403 about content in the metadata alone", "openai", 403, nil, `{"error":{"code":403,"message":"Input refused","metadata":{"reasons":["violence"]}}}`, judged{class: Forbidden, next: no}},
 		{"403 about banned things is not about a banned key", "openai", 403, nil, `{"error":{"message":"Your request mentions banned substances"}}`, judged{class: Forbidden, next: once, modelOnly: true}},
 
 		// 404 model not found: no other key
