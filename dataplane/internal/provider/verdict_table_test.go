@@ -171,6 +171,8 @@ func TestVerdictTable(t *testing.T) {
 		{"429 of an engine that all share is about the model", "openai", 429, nil, `{"error":{"message":"The engine is currently overloaded, please try again later","type":"engine_overloaded_error"}}`, judged{class: RateLimited, next: tried, modelOnly: true}},
 		{"429 of a request that no limit would let pass is not held against the key", "openai", 429, nil, openTooLarge, judged{class: LocalError, next: tried, code: "rate_limit_exceeded"}},
 
+		{"429 of a request that needs a plan for long texts likewise", "openai", 429, nil, anthropicBody("rate_limit_error", "Extra usage is required for long context requests."), judged{class: LocalError, next: tried}},
+
 		// 500, 502, 503, 504, 529: others, a soft strike
 		{"500 may be anyone's", "openai", 500, nil, `oops`, judged{class: ServerError, next: tried}},
 		{"500 that speaks of keys and limits likewise", "ollama", 500, nil, ollamaLimit, judged{class: ServerError, next: tried}},
@@ -248,6 +250,7 @@ func TestVerdictTableWithinA200(t *testing.T) {
 		{"Anthropic's event: its own fault", "openai", anthropicBody("api_error", "Internal server error"), judged{class: Broken, next: tried}},
 		{"Ollama's text: a weekly limit", "ollama", ollamaLimit, judged{class: Quota, next: yes}},
 		{"Ollama's text: a limit for days", "ollama", `{"error":"you've reached your weekly usage limit, it resets in 3 days"}`, judged{class: Quota, next: yes, wait: 3 * day}},
+		{"Ollama's text: a limit, as it is told at /v1", "ollama", `{"error":{"message":"you (some one) have reached your session usage limit","type":"api_error","param":null,"code":null}}`, judged{class: Quota, next: yes}},
 		{"Ollama's text: a plan", "ollama", ollamaPlan, judged{class: Forbidden, next: tried, modelOnly: true}},
 		{"Ollama's text: the model", "ollama", ollamaLost, judged{class: ClientError, next: no, code: ModelNotFound}},
 		{"Ollama's text: the key", "ollama", `{"error":"unauthorized"}`, judged{class: AuthRejected, next: yes}},

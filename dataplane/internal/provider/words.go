@@ -23,7 +23,7 @@ var (
 	// A request may ask for more than a key has left, or than its limit ever allows: which says nothing about the key. Held
 	// against it, one client asking for a million tokens would bench the whole pool.
 	tooDearWords  = []string{"fewer max_tokens", "can only afford", "prompt tokens limit exceeded"}
-	tooLargeWords = []string{"request too large", "must be reduced in order to run"}
+	tooLargeWords = []string{"request too large", "must be reduced in order to run", "required for long context"}
 	tooLongWords  = []string{"context length", "context window", "context size", "prompt is too long", "prompt too long"}
 	// Limits of what lies behind a key, which all keys share.
 	sharedLimitWords = []string{"rate-limited upstream", "rate limited upstream", "engine_overloaded", "currently overloaded", "at capacity", "not your usage limit"}
