@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -45,17 +46,9 @@ func refuses(status string, header ...string) func(*rawConn) {
 func chunked(pieces ...string) string {
 	var out strings.Builder
 	for _, p := range pieces {
-		out.WriteString(strings.ToUpper(hex(len(p))) + "\r\n" + p + "\r\n")
+		out.WriteString(strconv.FormatInt(int64(len(p)), 16) + "\r\n" + p + "\r\n")
 	}
 	return out.String()
-}
-
-func hex(n int) string {
-	const digits = "0123456789abcdef"
-	if n < 16 {
-		return digits[n : n+1]
-	}
-	return hex(n/16) + digits[n%16:n%16+1]
 }
 
 // bomb is 32 MiB of blanks behind which an answer stands, in some 30 kB.
@@ -155,7 +148,7 @@ func misbehaviours() []misbehaviour {
 		{why: "a whole answer to who wanted a stream", ask: askStream, say: says(whole(goodWhole)), calls: 1, class: good, status: 200, body: goodWhole},
 		{why: "an answer that trickles", say: func(c *rawConn) {
 			c.write(toTheEnd)
-			for _, one := range strings.Split(goodWhole, "") {
+			for one := range strings.SplitSeq(goodWhole, "") {
 				c.write(one)
 				time.Sleep(time.Millisecond)
 			}
