@@ -72,6 +72,15 @@ func (c *rawConn) reset() {
 
 func newRawUpstream(t *testing.T, config *tls.Config, say func(c *rawConn)) *rawUpstream {
 	t.Helper()
+	up := listenRaw(t, config)
+	up.say = say
+	up.start(t)
+	return up
+}
+
+// listenRaw makes one that is yet to be told what to say, and to be started.
+func listenRaw(t *testing.T, config *tls.Config) *rawUpstream {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -79,9 +88,7 @@ func newRawUpstream(t *testing.T, config *tls.Config, say func(c *rawConn)) *raw
 	if config != nil {
 		l = tls.NewListener(l, config)
 	}
-	up := &rawUpstream{listener: l, say: say, conns: map[net.Conn]struct{}{}, begun: make(chan struct{})}
-	up.start(t)
-	return up
+	return &rawUpstream{listener: l, conns: map[net.Conn]struct{}{}, begun: make(chan struct{})}
 }
 
 func (up *rawUpstream) start(t *testing.T) {

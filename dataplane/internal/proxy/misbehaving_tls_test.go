@@ -127,7 +127,7 @@ func rawHTTP2(t *testing.T, config *tls.Config, calls *atomic.Int32, then func(s
 	t.Helper()
 	config = config.Clone()
 	config.NextProtos = []string{"h2"}
-	up := newRawUpstream(t, config, nil)
+	up := listenRaw(t, config)
 	up.talk = func(c net.Conn) {
 		const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 		if _, err := io.ReadFull(c, make([]byte, len(preface))); err != nil {
@@ -148,6 +148,7 @@ func rawHTTP2(t *testing.T, config *tls.Config, calls *atomic.Int32, then func(s
 			}
 		}
 	}
+	up.start(t)
 	return up
 }
 
@@ -215,12 +216,12 @@ func TestHTTP2UpstreamsThatBreakOff(t *testing.T) {
 	} {
 		noneLeft(t, row.why, func(t *testing.T) {
 			var calls atomic.Int32
-			honest := false
+			var honest atomic.Bool
 			up := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if r.ProtoMajor != 2 {
 					t.Errorf("spoken to in %s", r.Proto)
 				}
-				if honest {
+				if honest.Load() {
 					sendJSON(w, 200, goodWhole)
 					return
 				}
@@ -240,7 +241,7 @@ func TestHTTP2UpstreamsThatBreakOff(t *testing.T) {
 			if got := b.book.classes(); !slices.Equal(got, row.classes) {
 				t.Errorf("settled %v", got)
 			}
-			honest = true
+			honest.Store(true)
 			if a := b.chat(askWhole); a.status != 200 || a.body != goodWhole {
 				t.Errorf("an honest request got %d %s", a.status, a.body)
 			}

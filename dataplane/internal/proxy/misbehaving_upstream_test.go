@@ -162,7 +162,7 @@ func misbehaviours() []misbehaviour {
 
 		// Streams that never begin.
 		{why: "an event without end", ask: askStream, say: func(c *rawConn) { c.write(streamHead + "data: "); c.flood("x") }, calls: 3, class: broken, status: 502, code: spoilt},
-		{why: "comments without end", ask: askStream, say: func(c *rawConn) { c.write(streamHead); c.flood(": x\n\n") }, calls: 3, class: broken, status: 502, code: spoilt},
+		{why: "comments without end", ask: askStream, say: func(c *rawConn) { c.write(streamHead); c.flood(": " + strings.Repeat("x", 1000) + "\n\n") }, calls: 3, class: broken, status: 502, code: spoilt},
 		{why: "a first event with a NUL in it", ask: askStream, say: says(streamHead + chunk("a\x00b") + finish + doneEvent), calls: 3, class: broken, status: 502, code: spoilt},
 		{why: "an RST behind the headers", ask: askStream, say: func(c *rawConn) { c.write(streamHead); c.reset() }, calls: 3, class: local, status: 502, code: lost},
 		{why: "a stream that is packed", ask: askStream, say: says(strings.Replace(streamHead, "\r\n\r\n", "\r\nContent-Encoding: gzip\r\n\r\n", 1) + packed), calls: 3, class: broken, status: 502, code: spoilt},
