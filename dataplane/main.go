@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"log/slog"
 	"net/http"
 	"os"
@@ -36,6 +37,7 @@ func main() {
 }
 
 func command() *cobra.Command {
+	log.SetOutput(io.Discard) // net/http says there what an upstream sends out of turn, which may be the key it was sent
 	cfg := server.Config{Version: buildVersion()}
 	var logLevel string
 	root := &cobra.Command{

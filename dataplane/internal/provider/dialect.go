@@ -66,7 +66,9 @@ func (r rules) judgeEvent(data []byte, now time.Time) (Verdict, bool) {
 		return r.embedded(readErrorBody(data), now), true
 	case !tells(failure) || hasContent(choices):
 		return Verdict{}, false
-	default:
+	case len(data) <= maxErrorBody:
+		return r.embedded(readErrorBody(data), now), true
+	default: // what is beside the error is too much to be read for its meaning
 		wrapped := append(append([]byte(`{"error":`), failure...), '}')
 		return r.embedded(readErrorBody(wrapped), now), true
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -25,7 +26,7 @@ type errorBody struct {
 // readErrorBody never fails: what cannot be read says nothing.
 func readErrorBody(body []byte) *errorBody {
 	b := &errorBody{}
-	if body = bytes.TrimSpace(body); len(body) == 0 || len(body) > maxErrorBody {
+	if body = eventOrBody(body); len(body) == 0 || len(body) > maxErrorBody {
 		return b
 	}
 	d := json.NewDecoder(bytes.NewReader(body))
@@ -39,6 +40,21 @@ func readErrorBody(body []byte) *errorBody {
 	}
 	b.read(v)
 	return b
+}
+
+// eventOrBody is the body without what is around it: white space, a byte order mark, or the frame of the one event that a
+// stream which failed at once was answered with.
+func eventOrBody(body []byte) []byte {
+	body = bytes.TrimSpace(bytes.TrimPrefix(bytes.TrimSpace(body), []byte("\xef\xbb\xbf")))
+	if !bytes.HasPrefix(body, []byte("data:")) && !bytes.HasPrefix(body, []byte("event:")) {
+		return body
+	}
+	for line := range bytes.Lines(body) {
+		if data, ok := bytes.CutPrefix(line, []byte("data:")); ok {
+			return bytes.TrimSpace(data)
+		}
+	}
+	return nil
 }
 
 func (b *errorBody) read(v any) {
@@ -58,6 +74,7 @@ func (b *errorBody) read(v any) {
 	case map[string]any:
 		b.hints = append(b.hints, e)
 		b.fields(e)
+		b.statusOf(top)
 	default:
 		b.fields(top)
 	}
@@ -65,19 +82,15 @@ func (b *errorBody) read(v any) {
 
 func (b *errorBody) fields(m map[string]any) {
 	for _, name := range [...]string{"message", "detail", "msg"} {
-		if s, ok := m[name].(string); ok && b.message == "" {
-			b.message = s
+		if b.message == "" {
+			b.message = said(m[name])
 		}
 	}
-	b.typ, b.param = plain(m["type"]), plain(m["param"])
-	switch code := m["code"].(type) {
-	case json.Number:
-		if n, err := code.Int64(); err == nil && n >= 100 && n <= 599 {
-			b.status = int(n)
-		}
-	default:
-		b.code = plain(code)
+	b.typ, b.code, b.param = plain(m["type"]), plain(m["code"]), plain(m["param"])
+	if b.typ == "" {
+		b.typ = plain(m["status"]) // Google's word for it
 	}
+	b.statusOf(m)
 	if meta, ok := m["metadata"].(map[string]any); ok {
 		b.metadata = meta
 		b.hints = append(b.hints, meta)
@@ -85,6 +98,48 @@ func (b *errorBody) fields(m map[string]any) {
 			b.hints = append(b.hints, headers)
 		}
 	}
+	details, _ := m["details"].([]any)
+	for _, d := range details {
+		if hint, ok := d.(map[string]any); ok {
+			b.hints = append(b.hints, hint)
+		}
+	}
+}
+
+// said reads a message, or the first of a list of them.
+func said(v any) string {
+	if list, ok := v.([]any); ok && len(list) > 0 {
+		v = list[0]
+	}
+	if m, ok := v.(map[string]any); ok {
+		v = m["msg"]
+	}
+	s, _ := v.(string)
+	return s
+}
+
+// statusOf looks for a status among the fields, as a number or as its digits.
+func (b *errorBody) statusOf(m map[string]any) {
+	for _, name := range [...]string{"code", "status", "status_code"} {
+		s, ok := m[name].(string)
+		if n, isNumber := m[name].(json.Number); isNumber {
+			s, ok = n.String(), true
+		}
+		if n, err := strconv.Atoi(s); ok && err == nil && n >= 100 && n <= 599 && b.status == 0 {
+			b.status = n
+		}
+	}
+}
+
+// ofProvider tells whether the error came from a provider behind the upstream, as OpenRouter says it.
+func (b *errorBody) ofProvider() bool {
+	name, _ := b.metadata["provider_name"].(string)
+	return name != ""
+}
+
+// ofContent tells whether the error's metadata speaks of what the prompt was refused for, as OpenRouter has it.
+func (b *errorBody) ofContent() bool {
+	return b.metadata["flagged_input"] != nil || b.metadata["reasons"] != nil
 }
 
 var plainWord = regexp.MustCompile(`^[A-Za-z0-9_.\[\]-]{1,64}$`)
@@ -97,12 +152,6 @@ func plain(v any) string {
 	return s
 }
 
-// The ways in which a time to wait is told in the words of an error.
-var (
-	tryAgainIn = regexp.MustCompile(`(?i)(?:try again|retry) (?:in|after) ((?:[0-9.]+(?:ms|h|m|s))+)`)
-	resetsAt   = regexp.MustCompile(`(?i)resets? (?:at|on) ([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+(?:Z|[+-][0-9]{2}:[0-9]{2}))`)
-)
-
 // retryAfter looks for the time to wait in the body: the longest that its fields tell, else what its words tell.
 func (b *errorBody) retryAfter(now time.Time) time.Duration {
 	var longest time.Duration
@@ -114,13 +163,7 @@ func (b *errorBody) retryAfter(now time.Time) time.Duration {
 	if longest > 0 {
 		return longest
 	}
-	if m := tryAgainIn.FindStringSubmatch(b.message); m != nil {
-		return reset(m[1], now)
-	}
-	if m := resetsAt.FindStringSubmatch(b.message); m != nil {
-		return reset(m[1], now)
-	}
-	return 0
+	return waitInWords(b.message, now)
 }
 
 func hinted(name string, v any, now time.Time) time.Duration {
@@ -132,35 +175,17 @@ func hinted(name string, v any, now time.Time) time.Duration {
 		}
 		s = n.String()
 	}
-	switch strings.ToLower(name) {
-	case "retry_after_ms":
+	switch plainName.Replace(strings.ToLower(name)) {
+	case "retryafterms":
 		return wait(s, time.Millisecond)
-	case "retry_after_seconds", "retry_after", "retry-after", "resets_in_seconds":
+	case "retryafter", "retryafterseconds", "retrydelay", "resetin", "resetinseconds", "resetsin", "resetsinseconds",
+		"resetat", "resetsat", "resettime", "nextreset", "availableat",
+		"xratelimitreset", "xratelimitresetrequests", "xratelimitresettokens":
 		return waitOrDate(s, now)
-	case "x-ratelimit-reset", "resets_at", "reset_at":
-		return reset(s, now)
 	default:
 		return 0
 	}
 }
 
-// says tells whether the code, the type or the words hold one of the phrases, which must be in lower case.
-func (b *errorBody) says(phrases ...string) bool {
-	text := strings.ToLower(b.code + "\n" + b.typ + "\n" + b.message)
-	for _, p := range phrases {
-		if strings.Contains(text, p) {
-			return true
-		}
-	}
-	return false
-}
-
-// is tells whether the code or the type is one of the words.
-func (b *errorBody) is(words ...string) bool {
-	for _, w := range words {
-		if strings.EqualFold(b.code, w) || strings.EqualFold(b.typ, w) {
-			return true
-		}
-	}
-	return false
-}
+// plainName makes one of all the ways to spell a name.
+var plainName = strings.NewReplacer("_", "", "-", "")

@@ -2,6 +2,7 @@ package provider
 
 import (
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -11,22 +12,9 @@ type rules struct {
 	forbiddenIsContent bool
 }
 
-// More of what upstreams say; see words.go.
-var (
-	modelWords = []string{
-		"model_not_allowed", "model_access", "requires a subscription", "upgrade for access", "not have access to",
-		"not allowed to use", "not allowed to access", "not available on your plan", "not included in your",
-	}
-	lostModelWords = []string{
-		"model_not_found", "no endpoints found", "not a valid model", "unknown model", "no such model",
-	}
-	tooDearWords = []string{"fewer max_tokens", "can only afford"}
-)
-
 // judge is the verdict table: what a response that is not a 200 means.
 func (r rules) judge(status int, h http.Header, b *errorBody, now time.Time) Verdict {
 	v := Verdict{Status: status, Message: b.message, Type: b.typ, Code: b.code, Param: b.param}
-	v.RetryAfter = retryAfter(h, b, now)
 	switch {
 	case status >= 200 && status < 300:
 		v.Class = OK
@@ -49,13 +37,23 @@ func (r rules) judge(status int, h http.Header, b *errorBody, now time.Time) Ver
 	default: // 5xx, 529, and numbers that are no status
 		v.Class, v.Next = ServerError, Again
 	}
+	v.wait(h, b, now)
 	return v
+}
+
+// wait reads for how long to wait, where waiting may help. When a limit ends is told beside all answers by some, and means
+// something only if the limit was met.
+func (v *Verdict) wait(h http.Header, b *errorBody, now time.Time) {
+	switch v.Class {
+	case RateLimited, Quota:
+		v.RetryAfter = retryAfter(h, b, limitReset(h, now), now)
+	case ServerError, LocalError, Broken:
+		v.RetryAfter = retryAfter(h, b, 0, now)
+	}
 }
 
 func (v *Verdict) paymentRequired(b *errorBody) {
 	if b.says(tooDearWords...) {
-		// This request asks for more than the key has left. Held against the key, one client asking for a million tokens
-		// would bench the whole pool.
 		v.Class, v.Next = LocalError, Again
 		return
 	}
@@ -64,16 +62,16 @@ func (v *Verdict) paymentRequired(b *errorBody) {
 
 func (v *Verdict) forbidden(b *errorBody, r rules) {
 	switch {
-	case b.says(contentWords...):
+	case b.says(contentWords...), b.ofContent():
 		v.Class = Forbidden
-	case b.says(quotaWords...):
+	case !r.forbiddenIsContent && b.says(modelWords...): // before the words that bench a key: a model's name may be any words
+		v.Class, v.Next, v.ModelOnly = Forbidden, Again, true
+	case b.itselfSays(quotaWords...):
 		v.Class, v.Next = Quota, OtherKey
 	case r.forbiddenIsContent:
 		v.Class = Forbidden
-	case b.says(keyWords...):
+	case b.rejectsKey():
 		v.Class, v.Next = AuthRejected, OtherKey
-	case b.says(modelWords...):
-		v.Class, v.Next, v.ModelOnly = Forbidden, Again, true
 	default:
 		v.Class, v.Next, v.ModelOnly = Forbidden, Once, true
 	}
@@ -81,7 +79,8 @@ func (v *Verdict) forbidden(b *errorBody, r rules) {
 
 func (v *Verdict) notFound(b *errorBody) {
 	v.Class = ClientError
-	if b.says(lostModelWords...) || (b.says("model") && b.says("not found", "does not exist")) {
+	if b.says(lostModelWords...) || b.is("not_found_error") && strings.HasPrefix(b.message, "model:") ||
+		b.says("model") && b.says("not found", "does not exist", "not supported", "no longer available", "decommissioned") {
 		v.Code = ModelNotFound
 	}
 }
@@ -90,46 +89,16 @@ func (v *Verdict) notFound(b *errorBody) {
 const ModelNotFound = "model_not_found"
 
 func (v *Verdict) tooMany(b *errorBody) {
-	v.Next = OtherKey
-	if b.says(quotaWords...) {
-		v.Class = Quota
-		return
-	}
-	v.Class = RateLimited
-	// OpenRouter passes on the limits of the provider behind it, which are the model's and not the key's.
-	v.ModelOnly = b.says("rate-limited upstream", "rate limited upstream")
-}
-
-// embedded is the verdict on an error inside a 200.
-func (r rules) embedded(b *errorBody, now time.Time) Verdict {
-	status := b.status
-	if status == 0 {
-		status = b.statusOfWord()
-	}
-	if status < 400 || status >= 500 {
-		v := Verdict{Class: Broken, Next: Again, Status: status, Message: b.message, Type: b.typ, Code: b.code}
-		v.RetryAfter = b.retryAfter(now)
-		return v
-	}
-	return r.judge(status, http.Header{}, b, now)
-}
-
-// statusOfWord answers the status that goes with an error's code or type; 0: it tells none.
-func (b *errorBody) statusOfWord() int {
 	switch {
-	case b.is("invalid_api_key", "authentication_error", "unauthorized"):
-		return http.StatusUnauthorized
-	case b.is("insufficient_quota", "billing_error"):
-		return http.StatusPaymentRequired
-	case b.is("permission_error", "permission_denied", "forbidden"):
-		return http.StatusForbidden
-	case b.is("model_not_found", "not_found_error"):
-		return http.StatusNotFound
-	case b.is("rate_limit_exceeded", "rate_limit_error", "too_many_requests"):
-		return http.StatusTooManyRequests
-	case b.is("context_length_exceeded", "invalid_request_error", "invalid_request"):
-		return http.StatusBadRequest
+	case b.ofProvider(), b.says(sharedLimitWords...):
+		// The limit is the model's and not the key's, which stays in use: to ask with all keys in turn, at no cost, would
+		// make eight calls of one.
+		v.Class, v.Next, v.ModelOnly = RateLimited, Again, true
+	case b.says(tooLargeWords...):
+		v.Class, v.Next = LocalError, Again
+	case b.itselfSays(quotaWords...):
+		v.Class, v.Next = Quota, OtherKey
 	default:
-		return 0
+		v.Class, v.Next = RateLimited, OtherKey
 	}
 }

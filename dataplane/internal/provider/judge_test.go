@@ -16,89 +16,6 @@ func header(pairs ...string) http.Header {
 	return h
 }
 
-func TestJudge(t *testing.T) {
-	type want struct {
-		class     Class
-		next      Next
-		modelOnly bool
-		code      string
-	}
-	for _, row := range []struct {
-		why     string
-		dialect string
-		status  int
-		body    string
-		want    want
-	}{
-		{"401 takes the key out", "ollama", 401, `{"error":"unauthorized"}`, want{class: AuthRejected, next: OtherKey}},
-		{"401 with no body too", "openai", 401, ``, want{class: AuthRejected, next: OtherKey}},
-		{"402 is the key's credit", "openrouter", 402, `{"error":{"code":402,"message":"Insufficient credits"}}`, want{class: Quota, next: OtherKey}},
-		{
-			"402 of a request that asks for too much is not held against the key", "openrouter", 402,
-			`{"error":{"code":402,"message":"This request requires more credits, or fewer max_tokens. You requested up to 65536 tokens, but can only afford 12"}}`,
-			want{class: LocalError, next: Again},
-		},
-		{"403 about a revoked key is as 401", "openai", 403, `{"error":{"message":"This API key has been revoked"}}`, want{class: AuthRejected, next: OtherKey}},
-		{"403 with a key's code is as 401", "openai", 403, `{"error":{"message":"no","code":"invalid_api_key"}}`, want{class: AuthRejected, next: OtherKey, code: "invalid_api_key"}},
-		{"403 about a banned account is as 401", "ollama", 403, `{"error":"your account has been banned"}`, want{class: AuthRejected, next: OtherKey}},
-		{"403 about the plan is about this model", "ollama", 403, `{"error":"this model requires a subscription, upgrade for access"}`, want{class: Forbidden, next: Again, modelOnly: true}},
-		{
-			"403 about access to a model is about this model", "openai", 403, `{"error":{"message":"Project does not have access to model gpt-9","code":"model_access_denied"}}`,
-			want{class: Forbidden, next: Again, modelOnly: true, code: "model_access_denied"},
-		},
-		{"403 about credit is the key's credit", "openai", 403, `{"error":{"message":"Account balance is insufficient"}}`, want{class: Quota, next: OtherKey}},
-		{"403 about the content is the client's", "openai", 403, `{"error":{"message":"flagged by moderation"}}`, want{class: Forbidden}},
-		{"a moderation text that quotes key words benches nobody", "openai", 403, `{"error":{"message":"input flagged: 'invalid api key revoked banned'"}}`, want{class: Forbidden}},
-		{"403 that no rule knows is tried once more", "ollama", 403, `{"error":"forbidden"}`, want{class: Forbidden, next: Once, modelOnly: true}},
-		{"OpenRouter's 403 is moderation", "openrouter", 403, `{"error":{"code":403,"message":"Your input was blocked"}}`, want{class: Forbidden}},
-		{"OpenRouter's 403 with key words is moderation too", "openrouter", 403, `{"error":{"code":403,"message":"revoked"}}`, want{class: Forbidden}},
-		{"OpenRouter's key limit is the key's credit", "openrouter", 403, `{"error":{"code":403,"message":"Key limit exceeded (weekly limit)"}}`, want{class: Quota, next: OtherKey}},
-		{"404 about the model says so", "ollama", 404, `{"error":{"message":"model 'nope' not found"}}`, want{class: ClientError, code: ModelNotFound}},
-		{"404 by code says so", "openai", 404, `{"error":{"message":"gone","code":"model_not_found"}}`, want{class: ClientError, code: ModelNotFound}},
-		{"404 without endpoints says so", "openrouter", 404, `{"error":{"code":404,"message":"No endpoints found for x/y"}}`, want{class: ClientError, code: ModelNotFound}},
-		{"404 about something else does not", "openai", 404, `{"error":{"message":"no such route"}}`, want{class: ClientError}},
-		{"400 is the client's", "openai", 400, `{"error":{"message":"context too long","code":"context_length_exceeded"}}`, want{class: ClientError, code: "context_length_exceeded"}},
-		{"400 that speaks of keys is the client's still", "openai", 400, `{"error":{"message":"invalid api key"}}`, want{class: ClientError}},
-		{"413 is the client's", "ollama", 413, ``, want{class: ClientError}},
-		{"415 is the client's", "ollama", 415, ``, want{class: ClientError}},
-		{"422 is the client's", "ollama", 422, `{"detail":"no"}`, want{class: ClientError}},
-		{"451 is the client's", "openai", 451, ``, want{class: ClientError}},
-		{"408 is about the moment", "openai", 408, ``, want{class: LocalError, next: Again}},
-		{"409 is about the moment", "openai", 409, ``, want{class: LocalError, next: Again}},
-		{"425 is about the moment", "openai", 425, ``, want{class: LocalError, next: Again}},
-		{"429 slows the key down", "ollama", 429, `{"error":"too many requests"}`, want{class: RateLimited, next: OtherKey}},
-		{
-			"429 with insufficient_quota is credit", "openai", 429, `{"error":{"message":"x","type":"insufficient_quota","code":"insufficient_quota"}}`,
-			want{class: Quota, next: OtherKey, code: "insufficient_quota"},
-		},
-		{"429 with a usage limit is quota", "ollama", 429, `{"error":"you have reached your weekly usage limit, upgrade for higher limits"}`, want{class: Quota, next: OtherKey}},
-		{
-			"429 of the provider behind OpenRouter is about the model", "openrouter", 429, `{"error":{"code":429,"message":"x/y:free is temporarily rate-limited upstream"}}`,
-			want{class: RateLimited, next: OtherKey, modelOnly: true},
-		},
-		{"500 may be anyone's", "openai", 500, `oops`, want{class: ServerError, next: Again}},
-		{"503 likewise", "openai", 503, `<html>`, want{class: ServerError, next: Again}},
-		{"529 likewise", "openai", 529, ``, want{class: ServerError, next: Again}},
-		{"a number that is no status likewise", "openai", 99, ``, want{class: ServerError, next: Again}},
-		{"301 is never followed", "openai", 301, ``, want{class: LocalError}},
-		{"308 is never followed", "ollama", 308, ``, want{class: LocalError}},
-	} {
-		t.Run(row.why, func(t *testing.T) {
-			d, ok := Lookup(row.dialect)
-			if !ok {
-				t.Fatal("no such dialect")
-			}
-			v := d.Judge(row.status, http.Header{}, []byte(row.body), noon)
-			if got := (want{v.Class, v.Next, v.ModelOnly, v.Code}); got != row.want {
-				t.Errorf("got %+v, want %+v", got, row.want)
-			}
-			if v.Status != row.status {
-				t.Errorf("status %d, want %d", v.Status, row.status)
-			}
-		})
-	}
-}
-
 func TestJudgeReadsTheMessageInEveryShape(t *testing.T) {
 	for _, row := range []struct{ why, body, message string }{
 		{"an error object", `{"error":{"message":"m"}}`, "m"},
@@ -107,6 +24,10 @@ func TestJudgeReadsTheMessageInEveryShape(t *testing.T) {
 		{"a detail", `{"detail":"m"}`, "m"},
 		{"a list", `[{"error":{"message":"m"}}]`, "m"},
 		{"plain text", "m\n", "m"},
+		{"a list of details", `{"detail":[{"loc":["body"],"msg":"m"}]}`, "m"},
+		{"one event of a stream", "event: error\ndata: {\"error\":{\"message\":\"m\"}}\n\n", "m"},
+		{"with a byte order mark", "\xef\xbb\xbf{\"error\":\"m\"}", "m"},
+		{"HTML with one says nothing", "\xef\xbb\xbf<html>m</html>", ""},
 		{"Anthropic's", `{"type":"error","error":{"type":"x","message":"m"}}`, "m"},
 		{"numbers too large", `{"error":{"message":"m","code":1e400}}`, "m"},
 		{"HTML says nothing", "<html>m</html>", ""},
@@ -137,7 +58,13 @@ func TestRetryAfter(t *testing.T) {
 		{"a negative number", header("Retry-After", "-5"), ``, 0},
 		{"an absurd number", header("Retry-After", "1e300"), ``, maxWait},
 		{"infinity", header("Retry-After", "Inf"), ``, maxWait},
+		{"an absurd whole number", header("Retry-After", "1000000000000000000"), ``, maxWait},
 		{"no number", header("Retry-After", "NaN"), ``, 0},
+		{"zero, which says nothing: the body does", header("Retry-After", "0"), `{"error":{"message":"try again in 3s"}}`, 3 * s},
+		{"an older HTTP date", header("Retry-After", "Sunday, 01-Mar-26 12:01:00 GMT"), ``, 60 * s},
+		{"a duration", header("Retry-After", "1m30s"), ``, 90 * s},
+		{"a moment where seconds belong", header("Retry-After", "1772366430"), ``, 30 * s},
+		{"a modern date", header("Retry-After", "2026-03-01T12:01:00Z"), ``, 60 * s},
 		{"a word", header("Retry-After", "soon"), ``, 0},
 		{"a reset as duration", header("X-Ratelimit-Reset", "6m0s"), ``, 360 * s},
 		{"a reset in seconds", header("X-Ratelimit-Reset", "42"), ``, 42 * s},
@@ -149,9 +76,21 @@ func TestRetryAfter(t *testing.T) {
 			header("X-Ratelimit-Reset-Requests", "1s", "X-Ratelimit-Reset-Tokens", "9s", "X-Ratelimit-Remaining-Tokens", "0"), ``, 9 * s,
 		},
 		{"else the first to end", header("X-Ratelimit-Reset-Requests", "1s", "X-Ratelimit-Reset-Tokens", "9s"), ``, s},
+		{"Anthropic's several dates", header(
+			"Anthropic-Ratelimit-Input-Tokens-Reset", "2026-03-01T12:00:40Z", "Anthropic-Ratelimit-Input-Tokens-Remaining", "0",
+			"Anthropic-Ratelimit-Requests-Reset", "2026-03-01T12:00:05Z", "Anthropic-Ratelimit-Requests-Remaining", "49",
+		), ``, 40 * s},
+		{"Anthropic's moment", header("Anthropic-Ratelimit-Unified-Reset", "1772366430"), ``, 30 * s},
+		{"a fraction of a reset", header("X-Ratelimit-Reset-Tokens", "17.6s"), ``, 17600 * ms},
+		{"a reset in milliseconds", header("X-Ratelimit-Reset-Requests", "120ms"), ``, 120 * ms},
 		{"Anthropic's date", header("Anthropic-Ratelimit-Requests-Reset", "2026-03-01T12:00:05Z"), ``, 5 * s},
 		{"OpenRouter's metadata", header(), `{"error":{"code":429,"message":"x","metadata":{"retry_after_seconds":3.5}}}`, 3500 * ms},
 		{"OpenRouter's header in the body", header(), `{"error":{"message":"x","metadata":{"headers":{"X-RateLimit-Reset":"1772366402000"}}}}`, 2 * s},
+		{"a field of milliseconds", header(), `{"error":{"message":"x","retry_after_ms":1500}}`, 1500 * ms},
+		{"a field with a date", header(), `{"error":"x","reset_at":"2026-03-01T12:10:00Z"}`, 600 * s},
+		{"a field with a moment", header(), `{"error":{"message":"x","resets_at":1772366460,"resets_in_seconds":60}}`, 60 * s},
+		{"Google's details", header(), `{"error":{"message":"x","details":[{"reason":"y"},{"retryDelay":"34.5s"}]}}`, 34500 * ms},
+		{"a field of another kind", header(), `{"error":{"message":"x","retry_after":{"seconds":3}}}`, 0},
 		{"a date in the words", header(), `{"error":"weekly usage limit, it resets at 2026-03-03T12:00:00Z"}`, 48 * time.Hour},
 		{"a duration in the words", header(), `{"error":{"message":"Please try again in 1m2.5s."}}`, 62500 * ms},
 		{"a body's absurd number", header(), `{"error":{"metadata":{"retry_after_seconds":1e400}}}`, maxWait},
@@ -163,6 +102,72 @@ func TestRetryAfter(t *testing.T) {
 				t.Errorf("got %v, want %v", v.RetryAfter, row.want)
 			}
 		})
+	}
+}
+
+func TestWaitsInWords(t *testing.T) {
+	const s, m, h, day = time.Second, time.Minute, time.Hour, 24 * time.Hour
+	for _, row := range []struct {
+		says string
+		want time.Duration
+	}{
+		{"Please try again in 20s.", 20 * s},
+		{"Please try again in 6m32.256s. Need more?", 6*m + 32256*time.Millisecond},
+		{"try again in 120ms", 120 * time.Millisecond},
+		{"Try again in 20 seconds", 20 * s},
+		{"please retry after 1 second.", s},
+		{"Please retry in 34.07s.", 34070 * time.Millisecond},
+		{"Please wait 30 seconds before the next request", 30 * s},
+		{"wait for about 2 mins", 2 * m},
+		{"it resets in 2 hours 5 minutes", 2*h + 5*m},
+		{"will reset in 1 day, 2 hours and 5 minutes", 26*h + 5*m},
+		{"Your limit resets in 3 days.", 3 * day},
+		{"try again in 1 week", 7 * day},
+		{"try again in 2 months", maxWait},
+		{"try again in 99999999999999999999 hours", maxWait},
+		{"resets in 1d 4h", 28 * h},
+		{"resets at 2026-03-03T12:00:00Z", 48 * h},
+		{"resets at 2026-03-03T12:00:00.5+02:00", 46 * h},
+		{"resets on 2026-03-03", 36 * h},
+		{"resets at 2026-03-01 12:30:00 UTC", 30 * m},
+		{"You will regain access on 2026-03-02 at 00:00 UTC.", 12 * h},
+		{"limited until 2026-03-01 13:00", h},
+		{"try again at Mar 3", 36 * h},
+		{"try again at March 3rd, 2026 10:00 AM", 46 * h},
+		{"try again at 3 March 2026, 14:00 UTC", 50 * h},
+		{"try again after Sun, 01 Mar 2026 12:01:00 GMT", m},
+		{"resets at 3:30 PM (UTC)", 3*h + 30*m},
+		{"resets at 11am", 23 * h},
+		{"resets at 1772366430", 30 * s},
+		{"the limit is 5 requests in 60 seconds; try again in 7 seconds", 7 * s},
+		{"try again in 3 days, or in less: resets in 2 hours", 2 * h},
+
+		{"resets 4:30pm (Asia/Calcutta)", 0}, // whatever that is in UTC
+		{"resets Mar 3, 9am PST", 0},
+		{"resets 4:30pm (GMT)", 4*h + 30*m},
+		{"try again at Dec 3", 0}, // which is past, or else months away
+		{"try again at Feb 28", 0},
+		{"resets on 2026-02-28", 0},
+		{"try again at Foo 3", 0},
+		{"resets on 2026-13-45", 0},
+		{"resets at 25:00", 0},
+		{"try again in a while", 0},
+		{"try again in 5 meters", 0},
+		{"the limit is 5 requests in 60 seconds", 0},
+		{"resets every 5 hours", 0},
+		{"it's not what 'try again in 3 days' means", 0},
+		{"", 0},
+	} {
+		if got := waitInWords(row.says, noon); got != row.want {
+			t.Errorf("%q: got %v, want %v", row.says, got, row.want)
+		}
+	}
+	newYearsEve := time.Date(2026, time.December, 31, 12, 0, 0, 0, time.UTC)
+	if got := waitInWords("try again at Jan 2", newYearsEve); got != 36*h {
+		t.Errorf("over the turn of a year: %v", got)
+	}
+	if got := waitInWords("try again at Dec 3", time.Date(2026, time.December, 2, 18, 0, 0, 0, time.UTC)); got != 6*h {
+		t.Errorf("the day after: %v", got)
 	}
 }
 
@@ -184,7 +189,7 @@ func TestJudgeEvent(t *testing.T) {
 		{"the code inside decides: the client", "openrouter", `{"error":{"code":400,"message":"no"}}`, true, ClientError, 400},
 		{"the code inside decides: the upstream", "openrouter", `{"error":{"code":502,"message":"no"}}`, true, Broken, 502},
 		{"a word decides likewise", "openai", `{"error":{"code":"rate_limit_exceeded","message":"slow"}}`, true, RateLimited, 429},
-		{"a type decides likewise", "openai", `{"type":"error","error":{"type":"overloaded_error","message":"slow"}}`, true, Broken, 0},
+		{"a type decides likewise", "openai", `{"type":"error","error":{"type":"overloaded_error","message":"slow"}}`, true, Broken, 529},
 		{"OpenRouter's failed stream", "openrouter", `{"error":{"code":502,"message":"no"},"choices":[{"delta":{"content":""},"finish_reason": "error"}]}`, true, Broken, 502},
 		{"an error beside content is part of an answer", "openai", `{"error":{"message":"x"},"choices":[{"delta":{"content":"hi"}}]}`, false, 0, 0},
 		{"text is broken", "openai", `hello`, true, Broken, 0},

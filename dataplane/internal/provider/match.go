@@ -34,7 +34,8 @@ func match(pattern, s string) bool {
 			p++
 			i++
 		case star >= 0:
-			from++
+			_, size := utf8.DecodeRuneInString(s[from:])
+			from += size
 			p, i = star+1, from
 		default:
 			return false

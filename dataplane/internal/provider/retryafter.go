@@ -12,17 +12,17 @@ import (
 // maxWait bounds what an upstream may say about waiting: a quota that resets monthly is real, more is a mistake.
 const maxWait = 30 * 24 * time.Hour
 
-// retryAfter reads how long an upstream says to wait, from the plainest way of saying it to the most obscure. Zero: it does
-// not say, or not anything that lies ahead.
-func retryAfter(h http.Header, b *errorBody, now time.Time) time.Duration {
+// retryAfter reads how long an upstream says to wait, from the plainest way of saying it to the most obscure. limit is when a
+// limit that was met ends. Zero: it does not say, or not anything that lies ahead.
+func retryAfter(h http.Header, b *errorBody, limit time.Duration, now time.Time) time.Duration {
 	if d := wait(h.Get("Retry-After-Ms"), time.Millisecond); d > 0 {
 		return d
 	}
 	if d := waitOrDate(h.Get("Retry-After"), now); d > 0 {
 		return d
 	}
-	if d := limitReset(h, now); d > 0 {
-		return d
+	if limit > 0 {
+		return limit
 	}
 	return b.retryAfter(now)
 }
@@ -56,31 +56,29 @@ func span(n float64, unit time.Duration) time.Duration {
 
 func until(t, now time.Time) time.Duration { return min(max(t.Sub(now), 0), maxWait) }
 
-// waitOrDate reads Retry-After as HTTP defines it, and a fraction or a modern date too.
+// waitOrDate reads Retry-After as HTTP defines it, and whatever else stands there: a fraction, a duration, a modern date, a
+// moment. A moment is told from a number of seconds by being decades of them.
 func waitOrDate(s string, now time.Time) time.Duration {
 	s = strings.TrimSpace(s)
-	if d := wait(s, time.Second); d > 0 {
-		return d
+	if n, ok := parseNumber(s); ok {
+		return momentOrSpan(n, now)
+	}
+	if d, err := time.ParseDuration(s); err == nil {
+		return min(max(d, 0), maxWait)
 	}
 	if t, err := http.ParseTime(s); err == nil {
 		return until(t, now)
 	}
-	if t, err := time.Parse(time.RFC3339, s); err == nil {
-		return until(t, now)
+	for _, layout := range [...]string{time.RFC3339, "2006-01-02 15:04:05Z07:00", time.DateTime, time.DateTime + " MST", time.DateOnly} {
+		if t, err := time.Parse(layout, strings.ToUpper(s)); err == nil {
+			return until(t, now)
+		}
 	}
 	return 0
 }
 
-// reset reads the end of a limit: a duration ("6m0s"), seconds, a moment in seconds or milliseconds since 1970, or a date.
-func reset(s string, now time.Time) time.Duration {
-	s = strings.TrimSpace(s)
-	if d, err := time.ParseDuration(s); err == nil {
-		return min(max(d, 0), maxWait)
-	}
-	n, ok := parseNumber(s)
+func momentOrSpan(n float64, now time.Time) time.Duration {
 	switch {
-	case !ok:
-		return waitOrDate(s, now)
 	case n >= 1e11 && n < 1e15:
 		return until(time.UnixMilli(int64(n)), now)
 	case n >= 1e9 && n < 1e11:
@@ -98,6 +96,9 @@ var resetHeaders = [...][2]string{
 	{"Ratelimit-Reset", "Ratelimit-Remaining"},
 	{"Anthropic-Ratelimit-Requests-Reset", "Anthropic-Ratelimit-Requests-Remaining"},
 	{"Anthropic-Ratelimit-Tokens-Reset", "Anthropic-Ratelimit-Tokens-Remaining"},
+	{"Anthropic-Ratelimit-Input-Tokens-Reset", "Anthropic-Ratelimit-Input-Tokens-Remaining"},
+	{"Anthropic-Ratelimit-Output-Tokens-Reset", "Anthropic-Ratelimit-Output-Tokens-Remaining"},
+	{"Anthropic-Ratelimit-Unified-Reset", "Anthropic-Ratelimit-Unified-Remaining"},
 }
 
 // limitReset reads x-ratelimit-reset and its kin. Several limits may be told at once: of those that are used up the last
@@ -105,7 +106,7 @@ var resetHeaders = [...][2]string{
 func limitReset(h http.Header, now time.Time) time.Duration {
 	var usedUp, first time.Duration
 	for _, names := range resetHeaders {
-		d := reset(h.Get(names[0]), now)
+		d := waitOrDate(h.Get(names[0]), now)
 		if d == 0 {
 			continue
 		}
