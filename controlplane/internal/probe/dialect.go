@@ -85,7 +85,7 @@ func (d dialect) forbidden(h http.Header, body []byte, now time.Time) Answer {
 		return Answer{Reason: Forbidden}
 	case says(body, quotaWords):
 		return limited(QuotaExhausted, h, now)
-	case d.contentOnly, !says(body, keyWords):
+	case d.contentOnly, !says(body, keyWords) && !putOut.MatchString(strings.ToLower(string(body))):
 		return Answer{Reason: Forbidden}
 	default:
 		return Answer{Finding: Rejected, Reason: AuthRejected}

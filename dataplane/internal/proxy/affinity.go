@@ -24,10 +24,10 @@ func (x *exchange) affinity() uint64 {
 	if !x.prov.PromptAffinity || len(x.asked.opening)+len(x.asked.system) == 0 {
 		return 0
 	}
-	return fingerprint('p', beginning(x.asked.system), beginning(x.asked.opening))
+	return fingerprint('p', firstOf(x.asked.system), firstOf(x.asked.opening))
 }
 
-func beginning(part []byte) []byte { return part[:min(len(part), openingBytes)] }
+func firstOf(part []byte) []byte { return part[:min(len(part), openingBytes)] }
 
 // fingerprint is never 0. All data planes find the same, so that a client that comes to another one keeps its key.
 func fingerprint(kind byte, parts ...[]byte) uint64 {
