@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -115,9 +116,13 @@ func TestEverythingComesBackAfterARestart(t *testing.T) {
 	token := pool.Token{
 		Hash: sha256.Sum256([]byte("t")), Display: "sk-p…zzzz", Name: "n", Provider: "ollama", Models: []string{"m"},
 		CreateTime: when, ExpireTime: when.Add(time.Hour),
+		AllowedCIDRs: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8::1/128")},
+		Limits:       pool.TokenLimits{RequestsPerMinute: 60, TokensPerMinute: 1_000_000_000, MaxConcurrent: 4},
+		Tenant:       "team é", Cache: new(false),
 	}
 	provider := pool.Provider{
 		ID: "mine", BaseURL: "http://127.0.0.1:1", AllowPrivateAddresses: true, Headers: map[string]string{"x": "y"}, CreateTime: when,
+		ModelAliases: map[string]string{"gpt-4o": "gpt-oss:120b"}, Affinity: pool.AffinityPrompt, Patience: 0, CacheTTL: time.Hour,
 	}.WithDefaults()
 	node := pool.NodeRecord{
 		ID: "eu-1", Region: "eu-west", Epoch: 3, InstanceID: []byte{1}, CertificateSerial: []byte{2},
