@@ -155,7 +155,9 @@ func TestTokenUpdateRefusals(t *testing.T) {
 		{`{"name":"other","allowedCidrs":["canary"]}`, 400, "INVALID_ARGUMENT", "allowedCidrs[0]"},
 		{`{"cache":"canary"}`, 400, "MALFORMED_BODY", "cache"},
 	} {
-		f.refuse("PATCH", path, row.body, row.status, row.reason, row.names)
+		if o := f.refuse("PATCH", path, row.body, row.status, row.reason, row.names); strings.Contains(fmt.Sprint(o), "clientToken") {
+			t.Errorf("%s: the field is not named as it is in the body: %v", row.body, o)
+		}
 		if strings.Contains(row.body, `"limits":{"`) || strings.Contains(row.body, "Cidrs") || strings.Contains(row.body, "tenant") {
 			if create := strings.Replace(row.body, "{", `{"name":"new",`, 1); !strings.Contains(row.body, `"name"`) {
 				f.refuse("POST", "/admin/tokens", create, row.status, row.reason, row.names)

@@ -131,6 +131,7 @@ func TestEverythingComesBackAfterARestart(t *testing.T) {
 	join := JoinToken{Secret: pool.NewSecret("jt-CANARY"), Region: "eu-west", ExpireTime: when}
 	admin := Admin{Name: "root", Hash: sha256.Sum256([]byte("a")), Role: "admin", CreateTime: when.UTC()}
 
+	givenToken, givenProvider := token, provider
 	update(t, s, func(tx *Tx) (err error) {
 		key, err = tx.PutKey(key)
 		if err != nil {
@@ -151,6 +152,10 @@ func TestEverythingComesBackAfterARestart(t *testing.T) {
 		t.Error("an id was not given")
 	}
 	same(t, "revisions", []uint64{key.Revision, token.Revision, provider.Revision, s.Revision()}, []uint64{3, 4, 5, 6})
+	givenToken.ID, givenToken.Revision, givenProvider.Revision = token.ID, token.Revision, provider.Revision
+	givenToken.CreateTime, givenToken.ExpireTime, givenProvider.CreateTime = when.UTC(), when.Add(time.Hour).UTC(), when.UTC()
+	same(t, "token as given", token, givenToken)
+	same(t, "provider as given", provider, givenProvider)
 	if !key.CreateTime.Equal(when) || key.Generation != 5 {
 		t.Errorf("what was given was changed: %+v", key)
 	}
