@@ -24,8 +24,10 @@ func statsCommand() *cobra.Command {
 }
 
 func statsTable(s *adminv1.GetStatsResponse) *table {
-	t := &table{heading: []string{"PROVIDER", "KEYS", "ACTIVE", "FAILED", "REQUESTS", "SUCCESS", "FAILURE", "ATTEMPTS", "FAILED ATTEMPTS",
-		"INPUT TOKENS", "OUTPUT TOKENS"}}
+	t := &table{heading: []string{
+		"PROVIDER", "KEYS", "ACTIVE", "FAILED", "REQUESTS", "SUCCESS", "FAILURE", "ATTEMPTS", "FAILED ATTEMPTS",
+		"INPUT TOKENS", "OUTPUT TOKENS",
+	}}
 	for _, p := range s.GetProviders() {
 		t.add(p.GetProvider(), p.GetTotalApiKeys(), p.GetActiveKeys(), p.GetFailedKeys(), count(p.GetTotalRequests()),
 			count(p.GetSuccessCount()), count(p.GetFailureCount()), count(p.GetUpstreamAttempts()), count(p.GetAttemptFailures()),

@@ -3,6 +3,7 @@ package cli_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"regexp"
 	"strings"
 	"testing"
@@ -33,8 +34,8 @@ func TestTokensWithBounds(t *testing.T) {
 		row    string
 	}{
 		{nil, map[string]string{
-			"name": "ci", "limits": "map[maxConcurrent:4 requestsPerMinute:60 tokensPerMinute:90000]", "allowedCidrs": "[10.0.0.0/8 ::1/128]",
-			"tenant": "team", "cache": "false", "provider": "", "models": "[]", "expireTime": "<nil>",
+			"name": "ci", "limits": "map[maxConcurrent:4 requestsPerMinute:60 tokensPerMinute:90000]",
+			"allowedCidrs": "[10.0.0.0/8 ::1/128]", "tenant": "team", "cache": "false", "provider": "", "models": "[]", "expireTime": "<nil>",
 		}, "60 req/min, 90000 tok/min, 4 at once, from 10.0.0.0/8 and 1 more  ci"},
 		{
 			[]string{"--max-concurrent", "0", "--tokens-per-minute", "1000000000"},
@@ -43,19 +44,23 @@ func TestTokensWithBounds(t *testing.T) {
 		},
 		{
 			[]string{"--allow-from", "192.0.2.7"},
-			map[string]string{"allowedCidrs": "[192.0.2.7/32]"}, "60 req/min, 1000000000 tok/min, from 192.0.2.7/32  ci",
+			map[string]string{"allowedCidrs": "[192.0.2.7/32]"},
+			"60 req/min, 1000000000 tok/min, from 192.0.2.7/32  ci",
 		},
 		{
 			[]string{"--allow-from", "", "--requests-per-minute", "0", "--tokens-per-minute", "0"},
-			map[string]string{"allowedCidrs": "[]", "limits": "map[maxConcurrent:0 requestsPerMinute:0 tokensPerMinute:0]"}, "-        -       ci",
+			map[string]string{"allowedCidrs": "[]", "limits": "map[maxConcurrent:0 requestsPerMinute:0 tokensPerMinute:0]"},
+			"-        -       ci",
 		},
 		{
 			[]string{"--name", "other", "--provider", "ollama", "--model", "a*", "--model", "b*", "--tenant", "", "--cache", "on"},
-			map[string]string{"name": "other", "provider": "ollama", "models": "[a* b*]", "tenant": "", "cache": "true"}, "other",
+			map[string]string{"name": "other", "provider": "ollama", "models": "[a* b*]", "tenant": "", "cache": "true"},
+			"other",
 		},
 		{
 			[]string{"--provider", "", "--model", "", "--cache", "default"},
-			map[string]string{"provider": "", "models": "[]", "cache": "<nil>"}, "other",
+			map[string]string{"provider": "", "models": "[]", "cache": "<nil>"},
+			"other",
 		},
 	} {
 		want := map[string]string{}
@@ -72,9 +77,7 @@ func TestTokensWithBounds(t *testing.T) {
 			t.Errorf("%v: the list has no %q:\n%s", step.args, step.row, out)
 		}
 		token = term.tokenNow()
-		for name, value := range step.fields {
-			want[name] = value
-		}
+		maps.Copy(want, step.fields)
 		for name, value := range want {
 			if got := fmt.Sprint(token[name]); got != value && name != "revision" {
 				t.Errorf("%v: %s is %s, want %s", step.args, name, got, value)

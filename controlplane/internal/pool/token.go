@@ -39,7 +39,7 @@ func (t Token) ExpiredAt(now time.Time) bool {
 // What is no address range, and what could be read as two.
 var (
 	ErrNoCIDR     = errors.New("is neither an address nor a range such as 10.0.0.0/8")
-	ErrMappedCIDR = errors.New("is IPv4 written as IPv6: write it as IPv4, without ::ffff:")
+	ErrMappedCIDR = errors.New("is IPv4 written as IPv6: leave out ::ffff:, as in 10.0.0.1")
 )
 
 // ParseCIDR reads an address range, or a single address as the range of it alone, and answers its one written form, without
