@@ -23,6 +23,7 @@ var (
 	blamed   = prometheus.NewDesc("apipool_provider_failing", "Whether the provider itself is held to be failing: 1 or 0.", []string{"provider"}, nil)
 	requests = prometheus.NewDesc("apipool_reported_requests_total", "Client requests that nodes have reported.", []string{"provider", "result"}, nil)
 	attempts = prometheus.NewDesc("apipool_reported_attempts_total", "Upstream attempts that nodes have reported.", []string{"provider", "result"}, nil)
+	tokens   = prometheus.NewDesc("apipool_reported_tokens_total", "Tokens of the answers that clients saw, as nodes have reported.", []string{"provider", "direction"}, nil)
 	build    = prometheus.NewDesc("apipool_build_info", "1, labelled with the version.", []string{"version"}, nil)
 )
 
@@ -37,7 +38,7 @@ func (s *Server) metrics() http.Handler {
 
 // Describe implements prometheus.Collector.
 func (f *fleet) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{keysDesc, nodeDesc, lagDesc, seenDesc, blamed, requests, attempts, build} {
+	for _, d := range []*prometheus.Desc{keysDesc, nodeDesc, lagDesc, seenDesc, blamed, requests, attempts, tokens, build} {
 		ch <- d
 	}
 }
@@ -80,6 +81,9 @@ func (f *fleet) Collect(ch chan<- prometheus.Metric) {
 		counter(attempts, p.Attempts.Success(), id, "success")
 		counter(attempts, p.Attempts.Failure(), id, "failure")
 		counter(attempts, p.Attempts.Total()-p.Attempts.Success()-p.Attempts.Failure(), id, "client")
+		used := p.Requests.Usage()
+		counter(tokens, used.Input, id, "input")
+		counter(tokens, used.Output, id, "output")
 	}
 	gauge(build, 1, s.cfg.Version)
 }

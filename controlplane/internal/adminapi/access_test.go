@@ -38,6 +38,7 @@ func TestRoles(t *testing.T) {
 		{"POST", "/admin/keys/enable", "{}"},
 		{"POST", "/admin/keys/disable", "{}"},
 		{"POST", "/admin/tokens", "{}"},
+		{"PATCH", "/admin/tokens/t_0000000000000", "{}"},
 		{"DELETE", "/admin/tokens", "{}"},
 		{"POST", "/admin/api-keys/import", "{}"},
 		{"POST", "/admin/api-keys/import-from-txt", "{}"},

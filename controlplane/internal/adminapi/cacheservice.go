@@ -27,17 +27,17 @@ func (s cacheService) GetCacheStats(ctx context.Context, req *adminv1.GetCacheSt
 		}
 		node := &adminv1.NodeCache{Node: string(v.Record.ID), Region: v.Record.Region, AsOfTime: stamp(v.StatusTime)}
 		if !v.StatusTime.IsZero() {
-			node.Models = cacheFigures(v.Caches, provider)
+			node.Models, node.Responses = cacheFigures(v.Caches, provider)
 		}
 		resp.Nodes = append(resp.Nodes, node)
 		all = append(all, v.Caches...)
 	}
-	resp.Models = cacheFigures(all, provider)
+	resp.Models, resp.Responses = cacheFigures(all, provider)
 	return resp, nil
 }
 
-// cacheFigures adds up the figures of one provider, or of all.
-func cacheFigures(all []pool.CacheStatus, only pool.ProviderID) *adminv1.CacheFigures {
+// cacheFigures adds up the figures of one provider, or of all: of lists of models, and of whole answers.
+func cacheFigures(all []pool.CacheStatus, only pool.ProviderID) (models, responses *adminv1.CacheFigures) {
 	var sum pool.CacheStatus
 	for _, c := range all {
 		if only == "" || c.Provider == only {
@@ -45,15 +45,23 @@ func cacheFigures(all []pool.CacheStatus, only pool.ProviderID) *adminv1.CacheFi
 			sum.Bytes += c.Bytes
 			sum.Hits += c.Hits
 			sum.Misses += c.Misses
+			sum.Answers += c.Answers
+			sum.AnswerBytes += c.AnswerBytes
+			sum.AnswerHits += c.AnswerHits
+			sum.AnswerMisses += c.AnswerMisses
 		}
 	}
+	return wireFigures(sum.Lists, sum.Bytes, sum.Hits, sum.Misses),
+		wireFigures(sum.Answers, sum.AnswerBytes, sum.AnswerHits, sum.AnswerMisses)
+}
+
+func wireFigures(entries, bytes, hits, misses uint64) *adminv1.CacheFigures {
 	return &adminv1.CacheFigures{
-		Entries: float64(sum.Lists), Bytes: float64(sum.Bytes), Hits: float64(sum.Hits), Misses: float64(sum.Misses),
-		HitRate: rate(sum.Hits, sum.Misses),
+		Entries: float64(entries), Bytes: float64(bytes), Hits: float64(hits), Misses: float64(misses), HitRate: rate(hits, misses),
 	}
 }
 
-// ClearCache has every node forget what it keeps. Like a revocation, it is done whether or not anyone waits for the receipt.
+// ClearCache has every node forget both its caches. Like a revocation, it is done whether or not anyone waits for the receipt.
 func (s cacheService) ClearCache(ctx context.Context, req *adminv1.ClearCacheRequest) (*adminv1.ClearCacheResponse, error) {
 	provider, err := s.knownProvider(ctx, req.GetProvider())
 	if err != nil {

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	"ollama-api-pool/controlplane/internal/pool"
 	"ollama-api-pool/controlplane/internal/store"
 	adminv1 "ollama-api-pool/gen/pool/admin/v1"
@@ -63,18 +65,26 @@ func applyKey(k *pool.Key, to *adminv1.ApiKey, fields []string) error {
 		case "regions":
 			k.Regions = slices.Clone(to.GetRegions())
 		case "expire_time":
-			k.ExpireTime = time.Time{}
-			if to.GetExpireTime() == nil {
-				continue
+			expires, err := expireTime(to.GetExpireTime())
+			if err != nil {
+				return err
 			}
-			if !to.GetExpireTime().IsValid() {
-				return invalid("expireTime", "is no time")
-			}
-			k.ExpireTime = to.GetExpireTime().AsTime()
+			k.ExpireTime = expires
 		}
 	}
 	if r := checkKey(*k); r != nil {
 		return r
 	}
 	return nil
+}
+
+// expireTime reads the end of a life; absent: it has none.
+func expireTime(ts *timestamppb.Timestamp) (time.Time, error) {
+	if ts == nil {
+		return time.Time{}, nil
+	}
+	if !ts.IsValid() {
+		return time.Time{}, invalid("expireTime", "is no time")
+	}
+	return ts.AsTime(), nil
 }

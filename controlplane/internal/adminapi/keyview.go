@@ -26,10 +26,12 @@ func (a *API) wireKeyStats(v pool.KeyView) *adminv1.KeyStats {
 	if v.Health.Generation != v.Key.Generation {
 		strikes = 0
 	}
+	used := s.Counts.Usage()
 	return &adminv1.KeyStats{
 		Total: float64(s.Counts.Total()), Success: float64(s.Counts.Success()), Failure: float64(s.Counts.Failure()),
 		SuccessRate: rate(s.Counts.Success(), s.Counts.Failure()), ConsecutiveFailures: int32(strikes),
 		LastUsedTime: stamp(s.LastUsed), LastSuccessTime: stamp(s.LastSuccess), LastFailureTime: stamp(s.LastFailure),
+		InputTokens: float64(used.Input), OutputTokens: float64(used.Output), EstimatedTokens: float64(used.Estimated),
 	}
 }
 

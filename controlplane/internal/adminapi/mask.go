@@ -26,6 +26,15 @@ func changed(mask *fieldmaskpb.FieldMask, changeable ...string) ([]string, error
 	return fields, nil
 }
 
+// withParts adds the parts of the messages that are named as a whole.
+func withParts(fields []string, parts map[string][]string) []string {
+	all := slices.Clone(fields)
+	for _, f := range fields {
+		all = append(all, parts[f]...)
+	}
+	return all
+}
+
 // outdated says whether the caller has based the change on another revision than the current one.
 func outdated(given string, current uint64) bool {
 	return given != "" && given != strconv.FormatUint(current, 10)

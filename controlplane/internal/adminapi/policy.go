@@ -25,6 +25,7 @@ var policy = caller.Policy{
 
 	adminv1.TokenService_ListTokens_FullMethodName:  caller.RoleViewer,
 	adminv1.TokenService_CreateToken_FullMethodName: caller.RoleOperator,
+	adminv1.TokenService_UpdateToken_FullMethodName: caller.RoleOperator,
 	adminv1.TokenService_DeleteToken_FullMethodName: caller.RoleOperator,
 
 	adminv1.ProviderService_ListProviders_FullMethodName:  caller.RoleViewer,

@@ -13,7 +13,7 @@ func TestProviderLife(t *testing.T) {
 	f.want(made, "openai", "dialect")
 	f.want(made, "true", "enabled")
 	f.want(made, "map[X-Title:pool]", "headers")
-	f.want(made, "map[ejectFor:3600 maxTries:3 strikes:5]", "failover")
+	f.want(made, "map[ejectFor:3600 maxTries:3 patience:2 strikes:5]", "failover")
 	f.want(made, "map[connect:10 firstByte:300 idle:300]", "timeouts")
 	f.want(made, "0", "keyCount")
 	f.refuse("POST", "/admin/providers", `{"id":"acme","baseUrl":"https://other.example"}`, 409, "PROVIDER_EXISTS", "id")
@@ -21,14 +21,14 @@ func TestProviderLife(t *testing.T) {
 	f.must("POST", "/admin/api-keys", `{"apiKey":"`+secretOf("a")+`","provider":"acme"}`)
 	patched := f.must("PATCH", "/admin/providers/acme", `{"enabled":false,"failover":{"maxTries":9},"timeouts":{"idle":0.5},"revision":"`+made["revision"].(string)+`"}`)
 	f.want(patched, "false", "enabled")
-	f.want(patched, "map[ejectFor:3600 maxTries:9 strikes:5]", "failover")
+	f.want(patched, "map[ejectFor:3600 maxTries:9 patience:2 strikes:5]", "failover")
 	f.want(patched, "map[connect:10 firstByte:300 idle:0.5]", "timeouts")
 	f.want(patched, "1", "keyCount")
 	f.want(patched, "map[X-Title:pool]", "headers")
 	f.refuse("PATCH", "/admin/providers/acme", `{"enabled":true,"revision":"`+made["revision"].(string)+`"}`, 409, "REVISION_CONFLICT", "revision")
 	reset := f.must("PATCH", "/admin/providers/acme", `{"enabled":null,"failover":null,"headers":{},"displayName":""}`)
 	f.want(reset, "true", "enabled")
-	f.want(reset, "map[ejectFor:3600 maxTries:3 strikes:3]", "failover")
+	f.want(reset, "map[ejectFor:3600 maxTries:3 patience:2 strikes:3]", "failover")
 	f.want(reset, "map[]", "headers")
 	f.want(reset, "acme", "displayName")
 
@@ -75,6 +75,23 @@ func TestProviderRefusals(t *testing.T) {
 		{"POST", "", with(`"failover":{"maxTries":11}`), "failover.maxTries"},
 		{"POST", "", with(`"failover":{"ejectFor":0}`), "failover.ejectFor"},
 		{"POST", "", with(`"timeouts":{"firstByte":0}`), "timeouts.firstByte"},
+		{"POST", "", with(`"failover":{"patience":60.5}`), "failover.patience"},
+		{"POST", "", with(`"failover":{"patience":-1}`), "failover.patience"},
+		{"POST", "", with(`"affinity":"canary"`), "affinity"},
+		{"POST", "", with(`"modelAliases":{"canary\u0007":"x"}`), "modelAliases: holds a name"},
+		{"POST", "", with(`"modelAliases":{"x":"can\u202eary"}`), "modelAliases: holds a name"},
+		{"POST", "", with(`"modelAliases":{" canary":"x"}`), "modelAliases: holds a name"},
+		{"POST", "", with(`"modelAliases":{"canary":"canary"}`), "modelAliases: holds an alias that points to itself"},
+		{"POST", "", with(`"modelAliases":{"canary":""}`), "modelAliases"},
+		{"POST", "", with(`"modelAliases":{"":"canary"}`), "modelAliases"},
+		{"POST", "", with(`"modelAliases":{"x":"` + strings.Repeat("canary", 34) + `"}`), "modelAliases"},
+		{"POST", "", with(`"modelAliases":{"` + strings.Repeat("canary", 34) + `":"x"}`), "modelAliases"},
+		{"POST", "", with(`"cache":{"enabled":true,"ttl":0}`), "cache.ttl"},
+		{"POST", "", with(`"cache":{"enabled":true,"ttl":86401}`), "cache.ttl"},
+		{"POST", "", with(`"cache":{"ttl":60}`), "cache.ttl: is of no use"},
+		{"PATCH", "/ollama", `{"cache":{"ttl":60}}`, "cache.ttl: is of no use"},
+		{"PATCH", "/ollama", `{"failover":{"patience":61}}`, "failover.patience"},
+		{"PATCH", "/ollama", `{"modelAliases":{"canary":"canary"}}`, "modelAliases"},
 		{"PATCH", "/ollama", `{}`, "name at least one field"},
 		{"PATCH", "/ollama", `{"keyCount":3}`, "keyCount: cannot be changed"},
 		{"PATCH", "/ollama", `{"createTime":"2020-01-01T00:00:00Z"}`, "createTime: cannot be changed"},

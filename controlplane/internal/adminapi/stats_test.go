@@ -2,6 +2,7 @@ package adminapi_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -16,11 +17,14 @@ type counted struct{ now func() time.Time }
 
 func attempts(ok, failed uint64) (c stats.AttemptCounts) {
 	c[stats.AttemptOK], c[stats.AttemptServerError], c[stats.AttemptClientError] = ok, failed, 1
+	c[stats.AttemptInputTokens], c[stats.AttemptOutputTokens], c[stats.AttemptEstimatedTokens] = 700, 70, 7
 	return c
 }
 
 func requests(ok, failed uint64) (c stats.RequestCounts) {
 	c[stats.RequestOK], c[stats.RequestUpstreamError], c[stats.RequestClientError], c[stats.RequestCanceled] = ok, failed, 2, 3
+	c[stats.RequestInputTokens], c[stats.RequestOutputTokens], c[stats.RequestEstimatedTokens] = 400, 40, 4
+	c[stats.RequestFromCache] = 1
 	return c
 }
 
@@ -79,9 +83,16 @@ func TestStats(t *testing.T) {
 	for name, want := range map[string]string{
 		"totalApiKeys": "2", "activeKeys": "2", "failedKeys": "0", "totalClientTokens": "2", "totalRequests": "21", "successCount": "9",
 		"failureCount": "2", "successRate": "0.8181818181818182", "upstreamAttempts": "15", "attemptFailures": "2",
+		"inputTokens": "800", "outputTokens": "80", "estimatedTokens": "8",
 	} {
 		f.want(all, want, name)
 	}
+	for _, part := range []object{list(all, "providers")[1], list(all, "models")[0], list(all, "hours")[0]} {
+		f.want(part, "400", "inputTokens")
+		f.want(part, "40", "outputTokens")
+		f.want(part, "4", "estimatedTokens")
+	}
+	f.want(list(all, "providers")[2], "0", "inputTokens")
 	var order []any
 	for _, p := range list(all, "providers") {
 		order = append(order, p["provider"])
@@ -106,6 +117,9 @@ func TestStats(t *testing.T) {
 	f.want(row, "5", "stats", "total")
 	f.want(row, "0.75", "stats", "successRate")
 	f.want(row, "<nil>", "stats", "lastFailureTime")
+	f.want(row, "700", "stats", "inputTokens")
+	f.want(row, "70", "stats", "outputTokens")
+	f.want(row, "7", "stats", "estimatedTokens")
 	if hours := list(row, "hours"); len(hours) != 2 || hours[1]["success"] != 3.0 {
 		t.Errorf("hours are %v", hours)
 	}
@@ -125,6 +139,10 @@ func TestStats(t *testing.T) {
 	f.want(tokens[0], "11", "stats", "total")
 	f.want(tokens[0], "2", "stats", "clientError")
 	f.want(tokens[0], "3", "stats", "canceled")
+	f.want(tokens[0], "400", "stats", "inputTokens")
+	f.want(tokens[0], "40", "stats", "outputTokens")
+	f.want(tokens[0], "4", "stats", "estimatedTokens")
+	f.want(tokens[0], "1", "stats", "fromCache")
 }
 
 // calls counts how often figures are made.
@@ -164,6 +182,9 @@ func TestPublicStats(t *testing.T) {
 			if _, there := all[secret]; there {
 				t.Errorf("it tells %s", secret)
 			}
+		}
+		if told := fmt.Sprint(all); strings.Contains(told, "inputTokens") || strings.Contains(told, "outputTokens") {
+			t.Errorf("it tells how much was used: %s", told)
 		}
 		f.want(f.must("GET", "/admin/public-stats?provider=openrouter", ""), "0", "totalRequests")
 		f.refuse("GET", "/admin/public-stats?provider=nobody", "", 404, "PROVIDER_NOT_FOUND", "provider")

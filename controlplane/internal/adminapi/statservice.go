@@ -35,6 +35,9 @@ func (s statsService) GetStats(ctx context.Context, req *adminv1.GetStatsRequest
 		resp.FailureCount += p.GetFailureCount()
 		resp.UpstreamAttempts += p.GetUpstreamAttempts()
 		resp.AttemptFailures += p.GetAttemptFailures()
+		resp.InputTokens += p.GetInputTokens()
+		resp.OutputTokens += p.GetOutputTokens()
+		resp.EstimatedTokens += p.GetEstimatedTokens()
 	}
 	resp.SuccessRate = rate(uint64(resp.GetSuccessCount()), uint64(resp.GetFailureCount()))
 	for _, t := range s.pool.Tokens() {
@@ -43,7 +46,10 @@ func (s statsService) GetStats(ctx context.Context, req *adminv1.GetStatsRequest
 		}
 	}
 	for _, m := range s.stats.Models(provider, topModels) {
-		resp.Models = append(resp.Models, wireModel(m))
+		w, used := wireModel(m), m.Requests.Usage()
+		w.InputTokens, w.OutputTokens = new(float64(used.Input)), new(float64(used.Output))
+		w.EstimatedTokens = new(float64(used.Estimated))
+		resp.Models = append(resp.Models, w)
 	}
 	for _, h := range s.stats.Hours(provider, s.now()) {
 		resp.Hours = append(resp.Hours, wireHour(h))
@@ -51,6 +57,7 @@ func (s statsService) GetStats(ctx context.Context, req *adminv1.GetStatsRequest
 	return resp, nil
 }
 
+// wireModel answers what everybody may see: nothing of how much was used.
 func wireModel(m stats.ModelStats) *adminv1.ModelStats {
 	return &adminv1.ModelStats{
 		Provider: string(m.Provider), Model: m.Model, TotalRequests: float64(m.Requests.Total()),
@@ -59,10 +66,12 @@ func wireModel(m stats.ModelStats) *adminv1.ModelStats {
 }
 
 func wireHour(h stats.Hour) *adminv1.HourStats {
+	used := h.Requests.Usage()
 	return &adminv1.HourStats{
 		Hour: stamp(h.Hour), TotalRequests: float64(h.Requests.Total()),
 		SuccessCount: float64(h.Requests.Success()), FailureCount: float64(h.Requests.Failure()),
 		UpstreamAttempts: float64(h.Attempts.Total()), AttemptFailures: float64(h.Attempts.Failure()),
+		InputTokens: float64(used.Input), OutputTokens: float64(used.Output), EstimatedTokens: float64(used.Estimated),
 	}
 }
 
@@ -83,6 +92,8 @@ func (a *API) byProvider(only pool.ProviderID) []*adminv1.ProviderStats {
 		row.TotalRequests, row.UpstreamAttempts = float64(p.Requests.Total()), float64(p.Attempts.Total())
 		row.SuccessCount, row.FailureCount = float64(p.Requests.Success()), float64(p.Requests.Failure())
 		row.AttemptFailures = float64(p.Attempts.Failure())
+		used := p.Requests.Usage()
+		row.InputTokens, row.OutputTokens, row.EstimatedTokens = float64(used.Input), float64(used.Output), float64(used.Estimated)
 	}
 	var list []*adminv1.ProviderStats
 	for _, id := range slices.Sorted(maps.Keys(rows)) {

@@ -5,10 +5,8 @@ import (
 	"crypto/sha256"
 	"errors"
 	"slices"
-	"strings"
 
 	"ollama-api-pool/controlplane/internal/pool"
-	"ollama-api-pool/controlplane/internal/stats"
 	"ollama-api-pool/controlplane/internal/store"
 	adminv1 "ollama-api-pool/gen/pool/admin/v1"
 )
@@ -17,23 +15,6 @@ import (
 type tokenService struct {
 	adminv1.UnimplementedTokenServiceServer
 	*API
-}
-
-func (a *API) wireToken(t pool.Token) *adminv1.ClientToken {
-	s := a.stats.Token(t.ID)
-	status := "active"
-	if t.ExpiredAt(a.now()) {
-		status = "expired"
-	}
-	return &adminv1.ClientToken{
-		Id: t.ID.String(), Name: t.Name, Display: t.Display, Status: status, Provider: string(t.Provider), Models: t.Models,
-		CreateTime: stamp(t.CreateTime), ExpireTime: stamp(t.ExpireTime),
-		Stats: &adminv1.TokenStats{
-			Total: float64(s.Counts.Total()), Success: float64(s.Counts.Success()), Failure: float64(s.Counts.Failure()),
-			ClientError: float64(s.Counts[stats.RequestClientError]), Canceled: float64(s.Counts[stats.RequestCanceled]),
-			LastUsedTime: stamp(s.LastUsed),
-		},
-	}
 }
 
 // mayUse says whether the token may use the provider; of none asked, every token may.
@@ -80,11 +61,9 @@ func (s tokenService) CreateToken(ctx context.Context, req *adminv1.CreateTokenR
 	if err != nil {
 		return nil, err
 	}
-	if strings.TrimSpace(req.GetName()) != req.GetName() {
-		return nil, invalid("name", "has white space at its beginning or end")
-	}
-	if r := firstOf(checkText("name", req.GetName(), maxLabel), checkModels(req.GetModels())); r != nil {
-		return nil, r
+	t := pool.Token{}
+	if err := applyToken(&t, s.described(req, provider), tokenFields); err != nil {
+		return nil, err
 	}
 	made := newClientToken()
 	if req.GetToken() != "" {
@@ -93,10 +72,8 @@ func (s tokenService) CreateToken(ctx context.Context, req *adminv1.CreateTokenR
 			return nil, r
 		}
 	}
-	t, created := pool.Token{
-		Hash: made.hash, Display: made.display, Name: req.GetName(), Provider: provider, Models: req.GetModels(),
-		ExpireTime: after(s.now(), req.GetExpiresIn()),
-	}, false
+	t.Hash, t.Display = made.hash, made.display
+	created := false
 	err = s.update(ctx, func(tx *store.Tx) (err error) {
 		if id, ok := tx.TokenByHash(t.Hash); ok {
 			t, err = tx.Token(id)
@@ -122,6 +99,14 @@ func (s tokenService) CreateToken(ctx context.Context, req *adminv1.CreateTokenR
 	return resp, nil
 }
 
+// described answers the token that a request wants made, in the words of a change.
+func (a *API) described(req *adminv1.CreateTokenRequest, provider pool.ProviderID) *adminv1.ClientToken {
+	return &adminv1.ClientToken{
+		Name: req.GetName(), Provider: string(provider), Models: req.GetModels(), ExpireTime: stamp(after(a.now(), req.GetExpiresIn())),
+		Limits: req.GetLimits(), AllowedCidrs: req.GetAllowedCidrs(), Tenant: req.GetTenant(), Cache: req.Cache,
+	}
+}
+
 // DeleteToken revokes a token.
 func (s tokenService) DeleteToken(ctx context.Context, req *adminv1.DeleteTokenRequest) (*adminv1.DeleteTokenResponse, error) {
 	provider, err := providerOf(ctx, "")
@@ -136,7 +121,7 @@ func (s tokenService) DeleteToken(ctx context.Context, req *adminv1.DeleteTokenR
 		return nil, invalid("", "name the token by id or by token, one of both")
 	}
 	err = s.update(ctx, func(tx *store.Tx) error {
-		t, err := findToken(tx, req)
+		t, err := findToken(tx, req.GetId(), req.GetToken())
 		if errors.Is(err, store.ErrNotFound) || err == nil && !mayUse(t, provider) {
 			return noToken()
 		}
@@ -151,17 +136,18 @@ func (s tokenService) DeleteToken(ctx context.Context, req *adminv1.DeleteTokenR
 	return &adminv1.DeleteTokenResponse{Receipt: s.receipt(ctx, wait, everywhere)}, nil
 }
 
-func findToken(tx *store.Tx, req *adminv1.DeleteTokenRequest) (pool.Token, error) {
-	if req.GetToken() != "" {
-		id, ok := tx.TokenByHash(sha256.Sum256([]byte(req.GetToken())))
+// findToken answers the token with the secret, or if that is empty, with the id; or store.ErrNotFound.
+func findToken(tx *store.Tx, id, secret string) (pool.Token, error) {
+	if secret != "" {
+		id, ok := tx.TokenByHash(sha256.Sum256([]byte(secret)))
 		if !ok {
 			return pool.Token{}, store.ErrNotFound
 		}
 		return tx.Token(id)
 	}
-	id, err := pool.ParseTokenID(req.GetId())
+	parsed, err := pool.ParseTokenID(id)
 	if err != nil {
 		return pool.Token{}, store.ErrNotFound
 	}
-	return tx.Token(id)
+	return tx.Token(parsed)
 }

@@ -17,12 +17,15 @@ func violated(v *protovalidate.ValidationError) *refusal {
 	return invalid(fieldName(first.GetField()), first.GetMessage())
 }
 
+// bodies are the messages that are a request's body themselves.
+var bodies = map[string]bool{"api_key": true, "provider": true, "client_token": true}
+
 // fieldName writes a path as REST callers know it: in lowerCamelCase, without the message that is the body itself, and
 // without the key of a map, which is a caller's text.
 func fieldName(path *validate.FieldPath) string {
 	var b strings.Builder
 	for i, e := range path.GetElements() {
-		if i == 0 && len(path.GetElements()) > 1 && (e.GetFieldName() == "api_key" || e.GetFieldName() == "provider") {
+		if i == 0 && len(path.GetElements()) > 1 && bodies[e.GetFieldName()] {
 			continue
 		}
 		if b.Len() > 0 {

@@ -22,19 +22,26 @@ func cacheStats(o *options) *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error {
 			out := &adminv1.GetCacheStatsResponse{}
 			return o.ask(c, "GET", "/admin/cache/stats", ofProvider(provider), nil, out, func() error {
-				t := &table{heading: []string{"NODE", "REGION", "ENTRIES", "BYTES", "HITS", "MISSES"}}
-				for _, n := range out.GetNodes() {
-					m := n.GetModels()
-					t.add(n.GetNode(), n.GetRegion(), count(m.GetEntries()), count(m.GetBytes()), count(m.GetHits()), count(m.GetMisses()))
-				}
-				m := out.GetModels()
-				t.add("ALL", "", count(m.GetEntries()), count(m.GetBytes()), count(m.GetHits()), count(m.GetMisses()))
-				return t.print(c.OutOrStdout())
+				return cacheTable(out).print(c.OutOrStdout())
 			})
 		},
 	}
 	c.Flags().StringVar(&provider, "provider", "", "only this provider's")
 	return c
+}
+
+func cacheTable(s *adminv1.GetCacheStatsResponse) *table {
+	t := &table{heading: []string{"NODE", "REGION", "KEPT", "ENTRIES", "BYTES", "HITS", "MISSES"}}
+	add := func(node, region, kept string, f *adminv1.CacheFigures) {
+		t.add(node, region, kept, count(f.GetEntries()), count(f.GetBytes()), count(f.GetHits()), count(f.GetMisses()))
+	}
+	for _, n := range s.GetNodes() {
+		add(n.GetNode(), n.GetRegion(), "models", n.GetModels())
+		add(n.GetNode(), n.GetRegion(), "responses", n.GetResponses())
+	}
+	add("ALL", "", "models", s.GetModels())
+	add("ALL", "", "responses", s.GetResponses())
+	return t
 }
 
 func cacheClear(o *options) *cobra.Command {

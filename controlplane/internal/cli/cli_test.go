@@ -194,7 +194,9 @@ func TestDisableTellsUnconfirmedNodes(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	term.pool.Attach(time.Now(), pool.Hello{Node: "deaf", Epoch: 1})
+	term.pool.Renew(time.Now(), term.pool.Attach(time.Now(), pool.Hello{Node: "deaf", Epoch: 1}), pool.NodeStatus{
+		Caches: []pool.CacheStatus{{Provider: "ollama", Answers: 7, AnswerBytes: 70, AnswerHits: 3, AnswerMisses: 1}},
+	})
 	out, errs := term.want(3, "keys", "disable", keyID.FindString(out), "--wait", "100ms", "--force")
 	if !strings.Contains(errs, "not confirmed yet: deaf") || !strings.Contains(out, "disabled") {
 		t.Errorf("got\n%s%s", out, errs)
@@ -202,7 +204,7 @@ func TestDisableTellsUnconfirmedNodes(t *testing.T) {
 	if _, errs = term.want(3, "cache", "clear", "--wait", "100ms", "--provider", "ollama"); !strings.Contains(errs, "cleared, but not every node") {
 		t.Errorf("cache clear: %s", errs)
 	}
-	if out, _ = term.want(0, "cache", "stats"); !regexp.MustCompile(`(?m)^deaf +eu +0 .*\nALL +- +0 `).MatchString(out) {
+	if out, _ = term.want(0, "cache", "stats"); !regexp.MustCompile(`(?m)^deaf +eu +models +0 .*\ndeaf +eu +responses +7 +70 +3 +1\nALL +- +models +0 .*\nALL +- +responses +7 `).MatchString(out) {
 		t.Errorf("cache stats:\n%s", out)
 	}
 	term.want(5, "cache", "clear", "--provider", "nobody")
@@ -239,7 +241,7 @@ func TestStats(t *testing.T) {
 	term := start(t)
 	term.run(secret+"one", "keys", "add", "-")
 	out, _ := term.want(0, "stats")
-	if !regexp.MustCompile(`(?m)^ollama +1 +1 +0 `).MatchString(out) || !regexp.MustCompile(`(?m)^ALL +1 `).MatchString(out) {
+	if !regexp.MustCompile(`(?m)^ollama +1 +1 +0 `).MatchString(out) || !regexp.MustCompile(`(?m)^ALL +1 .* 0 +0\n`).MatchString(out) || !strings.Contains(out, "OUTPUT TOKENS") {
 		t.Errorf("stats:\n%s", out)
 	}
 	term.want(5, "stats", "--provider", "nobody")
@@ -266,6 +268,15 @@ func TestExitCodes(t *testing.T) {
 		{2, []string{"keys", "list", "--addr", "http://canary@x"}},
 		{2, []string{"keys", "disable", "k_1", "--for", secret}},
 		{2, []string{"tokens", "create"}},
+		{2, []string{"tokens", "create", "x", "--cache", secret}},
+		{2, []string{"tokens", "create", "x", "--max-concurrent", secret}},
+		{2, []string{"tokens", "update"}},
+		{2, []string{"tokens", "update", "t_0000000000000"}},
+		{2, []string{"tokens", "update", "t_0000000000000", "--cache", secret}},
+		{2, []string{"tokens", "update", "t_0000000000000", "--name", "\xff"}},
+		{5, []string{"tokens", "update", "t_0000000000000", "--name", "x"}},
+		{1, []string{"tokens", "create", "x", "--allow-from", secret}},
+		{1, []string{"tokens", "create", "x", "--max-concurrent", "-1"}},
 		{7, []string{"keys", "list", "--addr", "127.0.0.1:1"}},
 		{4, []string{"keys", "list", "--token-file", "/nowhere"}},
 		{0, []string{"keys"}},

@@ -24,13 +24,18 @@ func statsCommand() *cobra.Command {
 }
 
 func statsTable(s *adminv1.GetStatsResponse) *table {
-	t := &table{heading: []string{"PROVIDER", "KEYS", "ACTIVE", "FAILED", "REQUESTS", "SUCCESS", "FAILURE", "ATTEMPTS", "FAILED ATTEMPTS"}}
+	t := &table{heading: []string{
+		"PROVIDER", "KEYS", "ACTIVE", "FAILED", "REQUESTS", "SUCCESS", "FAILURE", "ATTEMPTS", "FAILED ATTEMPTS",
+		"INPUT TOKENS", "OUTPUT TOKENS",
+	}}
 	for _, p := range s.GetProviders() {
 		t.add(p.GetProvider(), p.GetTotalApiKeys(), p.GetActiveKeys(), p.GetFailedKeys(), count(p.GetTotalRequests()),
-			count(p.GetSuccessCount()), count(p.GetFailureCount()), count(p.GetUpstreamAttempts()), count(p.GetAttemptFailures()))
+			count(p.GetSuccessCount()), count(p.GetFailureCount()), count(p.GetUpstreamAttempts()), count(p.GetAttemptFailures()),
+			count(p.GetInputTokens()), count(p.GetOutputTokens()))
 	}
 	t.add("ALL", s.GetTotalApiKeys(), s.GetActiveKeys(), s.GetFailedKeys(), count(s.GetTotalRequests()),
-		count(s.GetSuccessCount()), count(s.GetFailureCount()), count(s.GetUpstreamAttempts()), count(s.GetAttemptFailures()))
+		count(s.GetSuccessCount()), count(s.GetFailureCount()), count(s.GetUpstreamAttempts()), count(s.GetAttemptFailures()),
+		count(s.GetInputTokens()), count(s.GetOutputTokens()))
 	return t
 }
 

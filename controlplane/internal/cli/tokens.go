@@ -17,7 +17,7 @@ const tokensPath = "/admin/tokens"
 func tokensCommand() *cobra.Command {
 	c := group("tokens", "Client tokens")
 	o := addOptions(c)
-	c.AddCommand(tokensCreate(o), tokensList(o), tokensRevoke(o))
+	c.AddCommand(tokensCreate(o), tokensList(o), tokensRevoke(o), tokensUpdate(o))
 	return c
 }
 
@@ -25,11 +25,15 @@ func tokensCreate(o *options) *cobra.Command {
 	in := &adminv1.CreateTokenRequest{}
 	var ttl time.Duration
 	var carry bool
+	var bounds tokenBounds
 	c := &cobra.Command{
 		Use: "create NAME", Short: "Make a client token and print it, alone, on standard output",
 		Args: arguments(1, 1, "a name for the token"),
 		RunE: func(c *cobra.Command, args []string) error {
 			in.Name, in.ExpiresIn = args[0], ttl.Seconds()
+			if err := bounds.create(in); err != nil {
+				return err
+			}
 			if carry {
 				token, err := readSecret(c)
 				if err != nil {
@@ -55,6 +59,7 @@ func tokensCreate(o *options) *cobra.Command {
 	c.Flags().DurationVar(&ttl, "ttl", 0, "life of the token, such as 720h; 0: without end")
 	c.Flags().StringVar(&in.Provider, "provider", "", "provider it may use (default all)")
 	c.Flags().StringArrayVar(&in.Models, "model", nil, "glob of models it may use; may be repeated (default all)")
+	bounds.add(c)
 	return c
 }
 
@@ -108,9 +113,37 @@ func listTokens(c *cobra.Command, o *options) error {
 	if asJSON {
 		return printJSON(c.OutOrStdout(), all)
 	}
-	t := &table{heading: []string{"ID", "STATUS", "PROVIDER", "TOKEN", "REQUESTS", "EXPIRES", "NAME"}}
-	for _, k := range all.GetClientTokens() {
-		t.add(k.GetId(), k.GetStatus(), k.GetProvider(), k.GetDisplay(), k.GetStats().GetTotal(), when(k.GetExpireTime()), k.GetName())
+	return tokenTable(all.GetClientTokens()).print(c.OutOrStdout())
+}
+
+func tokenTable(tokens []*adminv1.ClientToken) *table {
+	t := &table{heading: []string{"ID", "STATUS", "PROVIDER", "TOKEN", "REQUESTS", "EXPIRES", "LIMITS", "NAME"}}
+	for _, k := range tokens {
+		t.add(k.GetId(), k.GetStatus(), k.GetProvider(), k.GetDisplay(), count(k.GetStats().GetTotal()), when(k.GetExpireTime()),
+			limitsOf(k), k.GetName())
 	}
-	return t.print(c.OutOrStdout())
+	return t
+}
+
+// limitsOf tells in a few words what bounds a token.
+func limitsOf(k *adminv1.ClientToken) string {
+	var words []string
+	for _, bound := range []struct {
+		most int32
+		what string
+	}{
+		{k.GetLimits().GetRequestsPerMinute(), "req/min"},
+		{k.GetLimits().GetTokensPerMinute(), "tok/min"},
+		{k.GetLimits().GetMaxConcurrent(), "at once"},
+	} {
+		if bound.most > 0 {
+			words = append(words, fmt.Sprint(bound.most, " ", bound.what))
+		}
+	}
+	if from := k.GetAllowedCidrs(); len(from) == 1 {
+		words = append(words, "from "+from[0])
+	} else if len(from) > 1 {
+		words = append(words, fmt.Sprintf("from %s and %d more", from[0], len(from)-1))
+	}
+	return strings.Join(words, ", ")
 }

@@ -66,6 +66,7 @@ func nodeStatus(s *leasev1.NodeStatus) pool.NodeStatus {
 		status.Caches = append(status.Caches, pool.CacheStatus{
 			Provider: pool.ProviderID(c.GetProviderId()), Lists: uint64(c.GetModelLists()), Bytes: c.GetModelListBytes(),
 			Hits: c.GetModelListHits(), Misses: c.GetModelListMisses(),
+			Answers: c.GetAnswers(), AnswerBytes: c.GetAnswerBytes(), AnswerHits: c.GetAnswerHits(), AnswerMisses: c.GetAnswerMisses(),
 		})
 	}
 	return status

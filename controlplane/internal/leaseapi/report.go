@@ -99,7 +99,8 @@ func attempts(k *leasev1.KeyCounters) stats.AttemptCounts {
 		stats.AttemptQuota: k.GetQuota(), stats.AttemptAuthError: k.GetAuthError(), stats.AttemptServerError: k.GetServerError(),
 		stats.AttemptTimeout: k.GetTimeout(), stats.AttemptLocalError: k.GetLocalError(), stats.AttemptCanceled: k.GetCanceled(),
 		stats.AttemptTruncated: k.GetTruncated(), stats.AttemptBroken: k.GetBroken(), stats.AttemptForbidden: k.GetForbidden(),
-		stats.AttemptFirstByteMsSum: k.GetFirstByteMsSum(),
+		stats.AttemptFirstByteMsSum: k.GetFirstByteMsSum(), stats.AttemptInputTokens: k.GetInputTokens(),
+		stats.AttemptOutputTokens: k.GetOutputTokens(), stats.AttemptEstimatedTokens: k.GetEstimatedTokens(),
 	}
 }
 
@@ -108,6 +109,8 @@ func requests(t *leasev1.TokenCounters) stats.RequestCounts {
 		stats.RequestOK: t.GetOk(), stats.RequestClientError: t.GetClientError(), stats.RequestLimited: t.GetLimited(),
 		stats.RequestUnavailable: t.GetUnavailable(), stats.RequestUpstreamError: t.GetUpstreamError(),
 		stats.RequestTruncated: t.GetTruncated(), stats.RequestCanceled: t.GetCanceled(),
+		stats.RequestInputTokens: t.GetInputTokens(), stats.RequestOutputTokens: t.GetOutputTokens(),
+		stats.RequestEstimatedTokens: t.GetEstimatedTokens(), stats.RequestFromCache: t.GetFromCache(),
 	}
 }
 

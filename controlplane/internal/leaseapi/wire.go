@@ -92,21 +92,43 @@ func upstreamKey(k pool.Key, disabled bool) *leasev1.UpstreamKey {
 func clientToken(t pool.Token) *leasev1.ClientToken {
 	w := &leasev1.ClientToken{
 		Id: uint64(t.ID), Revision: t.Revision, Hash: t.Hash[:], Models: t.Models, ExpireTime: timestamp(t.ExpireTime),
+		Limits: tokenLimits(t.Limits), Tenant: t.Tenant, Cache: t.Cache,
 	}
 	if t.Provider != "" {
 		w.ProviderIds = []string{string(t.Provider)}
 	}
+	for _, p := range t.AllowedCIDRs {
+		w.AllowedCidrs = append(w.AllowedCidrs, p.String())
+	}
 	return w
 }
 
+// tokenLimits answers nil for a token without any.
+func tokenLimits(l pool.TokenLimits) *leasev1.TokenLimits {
+	if l == (pool.TokenLimits{}) {
+		return nil
+	}
+	return &leasev1.TokenLimits{
+		RequestsPerMinute: l.RequestsPerMinute, TokensPerMinute: l.TokensPerMinute, MaxConcurrent: l.MaxConcurrent,
+	}
+}
+
 func provider(p pool.Provider) *leasev1.Provider {
-	return &leasev1.Provider{
+	w := &leasev1.Provider{
 		Id: string(p.ID), Revision: p.Revision, BaseUrl: p.BaseURL, Dialect: p.Dialect, Enabled: p.Enabled,
 		AllowPrivateAddresses: p.AllowPrivateAddresses, Headers: p.Headers,
 		MaxTries: uint32(p.MaxTries), Strikes: uint32(p.Strikes),
 		EjectFor: durationpb.New(p.EjectFor), ConnectTimeout: durationpb.New(p.ConnectTimeout),
 		FirstByteTimeout: durationpb.New(p.FirstByteTimeout), IdleTimeout: durationpb.New(p.IdleTimeout),
+		ModelAliases: p.ModelAliases, Affinity: leasev1.Affinity_AFFINITY_ON_REQUEST, Patience: durationpb.New(p.Patience),
 	}
+	if p.Affinity == pool.AffinityPrompt {
+		w.Affinity = leasev1.Affinity_AFFINITY_PROMPT
+	}
+	if p.CacheTTL > 0 {
+		w.CacheTtl = durationpb.New(p.CacheTTL)
+	}
+	return w
 }
 
 func timestamp(t time.Time) *timestamppb.Timestamp {

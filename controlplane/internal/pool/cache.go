@@ -17,11 +17,14 @@ type CacheStatus struct {
 	Provider     ProviderID
 	Lists, Bytes uint64 // lists of models, and their size
 	Hits, Misses uint64 // since the node started
+
+	Answers, AnswerBytes     uint64 // whole answers, and their size
+	AnswerHits, AnswerMisses uint64 // since the node started
 }
 
 // ClearCaches has every node that may come back forget what it keeps of a provider's answers; of "": everything. A node that
-// is away hears of it when it is back, unless this control plane ends before: what is owed is not saved, because nothing is
-// kept for longer than minutes.
+// is away hears of it when it is back, unless this control plane ends before: what is owed is not saved, because nothing
+// outlives its own time, which for lists of models is minutes and for whole answers a day at the most.
 func (p *Pool) ClearCaches(provider ProviderID) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -14,7 +14,10 @@ const (
 	AttemptTruncated
 	AttemptBroken
 	AttemptForbidden
-	AttemptFirstByteMsSum // a sum of milliseconds, no count
+	AttemptFirstByteMsSum  // a sum of milliseconds: from here on nothing counts attempts
+	AttemptInputTokens     // as the upstream or an estimate has it
+	AttemptOutputTokens    // alike
+	AttemptEstimatedTokens // of both, those that are estimates
 	attemptLen
 )
 
@@ -27,6 +30,10 @@ const (
 	RequestUpstreamError
 	RequestTruncated
 	RequestCanceled
+	RequestInputTokens     // as the upstream or an estimate has it: from here on nothing adds to the number of requests
+	RequestOutputTokens    // alike
+	RequestEstimatedTokens // of both, those that are estimates
+	RequestFromCache       // requests that were answered from what was kept; they are among RequestOK
 	requestLen
 )
 
@@ -50,7 +57,7 @@ func (c AttemptCounts) Failure() uint64 {
 type RequestCounts [requestLen]uint64
 
 // Total answers how many requests there were.
-func (c RequestCounts) Total() uint64 { return sum(c[:]) }
+func (c RequestCounts) Total() uint64 { return sum(c[:RequestInputTokens]) }
 
 // Success answers how many were answered in full.
 func (c RequestCounts) Success() uint64 { return c[RequestOK] }
@@ -58,6 +65,19 @@ func (c RequestCounts) Success() uint64 { return c[RequestOK] }
 // Failure answers how many were not answered in full by our or the upstream's fault.
 func (c RequestCounts) Failure() uint64 {
 	return c[RequestLimited] + c[RequestUnavailable] + c[RequestUpstreamError] + c[RequestTruncated]
+}
+
+// Usage is how many tokens went in and came out, and how many of both are estimates.
+type Usage struct{ Input, Output, Estimated uint64 }
+
+// Usage answers what the attempts took.
+func (c AttemptCounts) Usage() Usage {
+	return Usage{c[AttemptInputTokens], c[AttemptOutputTokens], c[AttemptEstimatedTokens]}
+}
+
+// Usage answers what the requests took: that of the attempts whose answers clients saw.
+func (c RequestCounts) Usage() Usage {
+	return Usage{c[RequestInputTokens], c[RequestOutputTokens], c[RequestEstimatedTokens]}
 }
 
 func sum(counts []uint64) uint64 {

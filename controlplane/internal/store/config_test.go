@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -115,9 +116,13 @@ func TestEverythingComesBackAfterARestart(t *testing.T) {
 	token := pool.Token{
 		Hash: sha256.Sum256([]byte("t")), Display: "sk-p…zzzz", Name: "n", Provider: "ollama", Models: []string{"m"},
 		CreateTime: when, ExpireTime: when.Add(time.Hour),
+		AllowedCIDRs: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8::1/128")},
+		Limits:       pool.TokenLimits{RequestsPerMinute: 60, TokensPerMinute: 1_000_000_000, MaxConcurrent: 4},
+		Tenant:       "team é", Cache: new(false),
 	}
 	provider := pool.Provider{
 		ID: "mine", BaseURL: "http://127.0.0.1:1", AllowPrivateAddresses: true, Headers: map[string]string{"x": "y"}, CreateTime: when,
+		ModelAliases: map[string]string{"gpt-4o": "gpt-oss:120b"}, Affinity: pool.AffinityPrompt, Patience: 0, CacheTTL: time.Hour,
 	}.WithDefaults()
 	node := pool.NodeRecord{
 		ID: "eu-1", Region: "eu-west", Epoch: 3, InstanceID: []byte{1}, CertificateSerial: []byte{2},
@@ -126,6 +131,7 @@ func TestEverythingComesBackAfterARestart(t *testing.T) {
 	join := JoinToken{Secret: pool.NewSecret("jt-CANARY"), Region: "eu-west", ExpireTime: when}
 	admin := Admin{Name: "root", Hash: sha256.Sum256([]byte("a")), Role: "admin", CreateTime: when.UTC()}
 
+	givenToken, givenProvider := token, provider
 	update(t, s, func(tx *Tx) (err error) {
 		key, err = tx.PutKey(key)
 		if err != nil {
@@ -146,6 +152,10 @@ func TestEverythingComesBackAfterARestart(t *testing.T) {
 		t.Error("an id was not given")
 	}
 	same(t, "revisions", []uint64{key.Revision, token.Revision, provider.Revision, s.Revision()}, []uint64{3, 4, 5, 6})
+	givenToken.ID, givenToken.Revision, givenProvider.Revision = token.ID, token.Revision, provider.Revision
+	givenToken.CreateTime, givenToken.ExpireTime, givenProvider.CreateTime = when.UTC(), when.Add(time.Hour).UTC(), when.UTC()
+	same(t, "token as given", token, givenToken)
+	same(t, "provider as given", provider, givenProvider)
 	if !key.CreateTime.Equal(when) || key.Generation != 5 {
 		t.Errorf("what was given was changed: %+v", key)
 	}

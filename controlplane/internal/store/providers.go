@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"iter"
 	"maps"
 
@@ -77,16 +78,24 @@ func providerRecord(p pool.Provider) *storev1.ProviderRecord {
 		MaxTries: small(p.MaxTries), Strikes: small(p.Strikes), EjectForMs: millis(p.EjectFor),
 		ConnectTimeoutMs: millis(p.ConnectTimeout), FirstByteTimeoutMs: millis(p.FirstByteTimeout),
 		IdleTimeoutMs: millis(p.IdleTimeout), CreateTime: stamp(p.CreateTime),
+		ModelAliases: p.ModelAliases, Affinity: p.Affinity, PatienceMs: new(millis(p.Patience)), CacheTtlMs: millis(p.CacheTTL),
 	}
 }
 
+// providerOf gives the defaults to what an earlier release did not know.
 func providerOf(r *storev1.ProviderRecord) pool.Provider {
-	return pool.Provider{
+	p := pool.Provider{
 		ID: pool.ProviderID(r.GetId()), Revision: r.GetRevision(), DisplayName: r.GetDisplayName(),
 		BaseURL: r.GetBaseUrl(), Dialect: r.GetDialect(),
 		Enabled: r.GetEnabled(), AllowPrivateAddresses: r.GetAllowPrivateAddresses(), Headers: maps.Clone(r.GetHeaders()),
 		MaxTries: int(r.GetMaxTries()), Strikes: int(r.GetStrikes()), EjectFor: unmillis(r.GetEjectForMs()),
 		ConnectTimeout: unmillis(r.GetConnectTimeoutMs()), FirstByteTimeout: unmillis(r.GetFirstByteTimeoutMs()),
 		IdleTimeout: unmillis(r.GetIdleTimeoutMs()), CreateTime: unstamp(r.GetCreateTime()),
+		ModelAliases: maps.Clone(r.GetModelAliases()), Affinity: cmp.Or(r.GetAffinity(), pool.AffinityOnRequest),
+		Patience: pool.DefaultPatience, CacheTTL: unmillis(r.GetCacheTtlMs()),
 	}
+	if r.PatienceMs != nil {
+		p.Patience = unmillis(r.GetPatienceMs())
+	}
+	return p
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"iter"
+	"net/netip"
 	"slices"
 
 	storev1 "ollama-api-pool/gen/pool/store/v1"
@@ -61,7 +62,10 @@ func (tx *Tx) PutToken(t pool.Token) (pool.Token, error) {
 	}
 	tx.stage(bucketTokensByHash, string(t.Hash[:]), []byte(id))
 	tx.stage(bucketTokens, id, b)
-	stored := tokenOf(r)
+	stored, err := tokenOf(r)
+	if err != nil {
+		return pool.Token{}, err
+	}
 	tx.log(pool.Change{Revision: t.Revision, Token: &stored}, kindToken, opPut, id)
 	return stored, nil
 }
@@ -99,7 +103,7 @@ func decodeToken(id pool.TokenID, b []byte) (pool.Token, error) {
 	if r.GetId() != uint64(id) || len(r.GetHash()) != 32 {
 		return pool.Token{}, damaged("token %s is in another's place or without a digest", id)
 	}
-	return tokenOf(r), nil
+	return tokenOf(r)
 }
 
 func tokenRecord(t pool.Token) *storev1.TokenRecord {
@@ -107,14 +111,37 @@ func tokenRecord(t pool.Token) *storev1.TokenRecord {
 		Id: uint64(t.ID), Revision: t.Revision, Hash: t.Hash[:], Display: t.Display, Name: t.Name,
 		Provider: string(t.Provider), Models: t.Models,
 		CreateTime: stamp(t.CreateTime), ExpireTime: stamp(t.ExpireTime),
+		AllowedCidrs: cidrTexts(t.AllowedCIDRs), RequestsPerMinute: t.Limits.RequestsPerMinute,
+		TokensPerMinute: t.Limits.TokensPerMinute, MaxConcurrent: t.Limits.MaxConcurrent, Tenant: t.Tenant, Cache: t.Cache,
 	}
 }
 
-func tokenOf(r *storev1.TokenRecord) pool.Token {
-	return pool.Token{
+// tokenOf fails on an address range that cannot be read: without it the token would be open to everybody.
+func tokenOf(r *storev1.TokenRecord) (pool.Token, error) {
+	t := pool.Token{
 		ID: pool.TokenID(r.GetId()), Revision: r.GetRevision(), Hash: [32]byte(r.GetHash()),
 		Display: r.GetDisplay(), Name: r.GetName(),
 		Provider: pool.ProviderID(r.GetProvider()), Models: slices.Clone(r.GetModels()),
 		CreateTime: unstamp(r.GetCreateTime()), ExpireTime: unstamp(r.GetExpireTime()),
+		Limits: pool.TokenLimits{
+			RequestsPerMinute: r.GetRequestsPerMinute(), TokensPerMinute: r.GetTokensPerMinute(), MaxConcurrent: r.GetMaxConcurrent(),
+		},
+		Tenant: r.GetTenant(), Cache: r.Cache,
 	}
+	for _, text := range r.GetAllowedCidrs() {
+		p, err := pool.ParseCIDR(text)
+		if err != nil {
+			return pool.Token{}, damaged("token %s has an address range that cannot be read", t.ID)
+		}
+		t.AllowedCIDRs = append(t.AllowedCIDRs, p)
+	}
+	return t, nil
+}
+
+func cidrTexts(list []netip.Prefix) []string {
+	var texts []string
+	for _, p := range list {
+		texts = append(texts, p.String())
+	}
+	return texts
 }

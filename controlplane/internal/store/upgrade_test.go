@@ -127,6 +127,9 @@ func holdsWhatItHeld(t *testing.T, o Options) {
 				return err
 			}
 			got = append(got, fmt.Sprint(token.Name, " ", token.Provider, " ", token.Models, " ", token.Display))
+			if len(token.AllowedCIDRs) != 0 || token.Limits != (pool.TokenLimits{}) || token.Tenant != "" || token.Cache != nil {
+				t.Errorf("%s has bounds that nobody set: %+v", token.Name, token)
+			}
 		}
 		same(t, "tokens", got, []string{"app ollama [gpt*] sk-pool-…aMIx"})
 		got = nil
@@ -135,6 +138,9 @@ func holdsWhatItHeld(t *testing.T, o Options) {
 				return err
 			}
 			got = append(got, fmt.Sprint(p.ID, " ", p.BaseURL, " ", p.Dialect, " ", p.Enabled, " ", p.AllowPrivateAddresses, " ", p.Headers, " ", tx.CountKeys(p.ID)))
+			if p.Patience != pool.DefaultPatience || p.Affinity != pool.AffinityOnRequest || p.CacheTTL != 0 || len(p.ModelAliases) != 0 {
+				t.Errorf("%s has not the defaults: %+v", p.ID, p)
+			}
 		}
 		same(t, "providers", got, []string{
 			"mine https://mine.example openai true false map[X-Team:7] 0",

@@ -348,8 +348,8 @@ func (x *ClearCacheRequest) GetProvider() string {
 // ClearCacheResponse says where it has been done.
 type ClearCacheResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Which nodes have confirmed. One that is out of reach serves what it keeps for five minutes at most while it can ask the
-	// upstream.
+	// Which nodes have confirmed. One that is out of reach serves lists of models for five minutes at most while it can ask the
+	// upstream, and whole answers for as long as their provider has them kept.
 	Receipt       *RevocationReceipt `protobuf:"bytes,1,opt,name=receipt,proto3" json:"receipt,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -33,8 +33,8 @@ const (
 type CacheServiceClient interface {
 	// GetCacheStats answers the figures of the connected nodes, as of their last heartbeats.
 	GetCacheStats(ctx context.Context, in *GetCacheStatsRequest, opts ...grpc.CallOption) (*GetCacheStatsResponse, error)
-	// ClearCache has every node forget what it keeps and says which have confirmed it. A node that is away does so when it is
-	// back.
+	// ClearCache has every node forget what it keeps, lists of models and whole answers, and says which have confirmed it. A
+	// node that is away does so when it is back.
 	ClearCache(ctx context.Context, in *ClearCacheRequest, opts ...grpc.CallOption) (*ClearCacheResponse, error)
 }
 
@@ -74,8 +74,8 @@ func (c *cacheServiceClient) ClearCache(ctx context.Context, in *ClearCacheReque
 type CacheServiceServer interface {
 	// GetCacheStats answers the figures of the connected nodes, as of their last heartbeats.
 	GetCacheStats(context.Context, *GetCacheStatsRequest) (*GetCacheStatsResponse, error)
-	// ClearCache has every node forget what it keeps and says which have confirmed it. A node that is away does so when it is
-	// back.
+	// ClearCache has every node forget what it keeps, lists of models and whole answers, and says which have confirmed it. A
+	// node that is away does so when it is back.
 	ClearCache(context.Context, *ClearCacheRequest) (*ClearCacheResponse, error)
 	mustEmbedUnimplementedCacheServiceServer()
 }

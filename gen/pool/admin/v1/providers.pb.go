@@ -279,7 +279,7 @@ type ResponseCache struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Whether they are; default false. A token's own setting goes before.
 	Enabled *bool `protobuf:"varint,1,opt,name=enabled,proto3,oneof" json:"enabled,omitempty"`
-	// For how many seconds, 1 to 86400; default 300.
+	// For how many seconds, 1 to 86400; default 300. It says nothing while none are kept, and is then not remembered.
 	Ttl           *float64 `protobuf:"fixed64,2,opt,name=ttl,proto3,oneof" json:"ttl,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -100,9 +100,15 @@ type GetStatsResponse struct {
 	// By model, the most used first, at most 100.
 	Models []*ModelStats `protobuf:"bytes,12,rep,name=models,proto3" json:"models,omitempty"`
 	// The last 48 hours, oldest first; hours without a request are left out.
-	Hours         []*HourStats `protobuf:"bytes,13,rep,name=hours,proto3" json:"hours,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Hours []*HourStats `protobuf:"bytes,13,rep,name=hours,proto3" json:"hours,omitempty"`
+	// Tokens that went into the answers that clients saw.
+	InputTokens float64 `protobuf:"fixed64,14,opt,name=input_tokens,json=inputTokens,proto3" json:"input_tokens,omitempty"`
+	// Tokens that came out.
+	OutputTokens float64 `protobuf:"fixed64,15,opt,name=output_tokens,json=outputTokens,proto3" json:"output_tokens,omitempty"`
+	// How many of both are estimates, because the upstream did not say.
+	EstimatedTokens float64 `protobuf:"fixed64,16,opt,name=estimated_tokens,json=estimatedTokens,proto3" json:"estimated_tokens,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *GetStatsResponse) Reset() {
@@ -226,6 +232,27 @@ func (x *GetStatsResponse) GetHours() []*HourStats {
 	return nil
 }
 
+func (x *GetStatsResponse) GetInputTokens() float64 {
+	if x != nil {
+		return x.InputTokens
+	}
+	return 0
+}
+
+func (x *GetStatsResponse) GetOutputTokens() float64 {
+	if x != nil {
+		return x.OutputTokens
+	}
+	return 0
+}
+
+func (x *GetStatsResponse) GetEstimatedTokens() float64 {
+	if x != nil {
+		return x.EstimatedTokens
+	}
+	return 0
+}
+
 // ProviderStats are a provider's figures.
 type ProviderStats struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -247,6 +274,12 @@ type ProviderStats struct {
 	UpstreamAttempts float64 `protobuf:"fixed64,8,opt,name=upstream_attempts,json=upstreamAttempts,proto3" json:"upstream_attempts,omitempty"`
 	// Of those, failed by the key's or the upstream's fault.
 	AttemptFailures float64 `protobuf:"fixed64,9,opt,name=attempt_failures,json=attemptFailures,proto3" json:"attempt_failures,omitempty"`
+	// Tokens that went into the answers that clients saw.
+	InputTokens float64 `protobuf:"fixed64,10,opt,name=input_tokens,json=inputTokens,proto3" json:"input_tokens,omitempty"`
+	// Tokens that came out.
+	OutputTokens float64 `protobuf:"fixed64,11,opt,name=output_tokens,json=outputTokens,proto3" json:"output_tokens,omitempty"`
+	// How many of both are estimates, because the upstream did not say.
+	EstimatedTokens float64 `protobuf:"fixed64,12,opt,name=estimated_tokens,json=estimatedTokens,proto3" json:"estimated_tokens,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -344,6 +377,27 @@ func (x *ProviderStats) GetAttemptFailures() float64 {
 	return 0
 }
 
+func (x *ProviderStats) GetInputTokens() float64 {
+	if x != nil {
+		return x.InputTokens
+	}
+	return 0
+}
+
+func (x *ProviderStats) GetOutputTokens() float64 {
+	if x != nil {
+		return x.OutputTokens
+	}
+	return 0
+}
+
+func (x *ProviderStats) GetEstimatedTokens() float64 {
+	if x != nil {
+		return x.EstimatedTokens
+	}
+	return 0
+}
+
 // ModelStats are a model's figures.
 type ModelStats struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -356,9 +410,15 @@ type ModelStats struct {
 	// Answered in full.
 	SuccessCount float64 `protobuf:"fixed64,4,opt,name=success_count,json=successCount,proto3" json:"success_count,omitempty"`
 	// Not answered in full by our or the upstream's fault.
-	FailureCount  float64 `protobuf:"fixed64,5,opt,name=failure_count,json=failureCount,proto3" json:"failure_count,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	FailureCount float64 `protobuf:"fixed64,5,opt,name=failure_count,json=failureCount,proto3" json:"failure_count,omitempty"`
+	// Tokens that went into the answers that clients saw; absent in public statistics.
+	InputTokens *float64 `protobuf:"fixed64,6,opt,name=input_tokens,json=inputTokens,proto3,oneof" json:"input_tokens,omitempty"`
+	// Tokens that came out; absent in public statistics.
+	OutputTokens *float64 `protobuf:"fixed64,7,opt,name=output_tokens,json=outputTokens,proto3,oneof" json:"output_tokens,omitempty"`
+	// How many of both are estimates, because the upstream did not say; absent in public statistics.
+	EstimatedTokens *float64 `protobuf:"fixed64,8,opt,name=estimated_tokens,json=estimatedTokens,proto3,oneof" json:"estimated_tokens,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *ModelStats) Reset() {
@@ -426,6 +486,27 @@ func (x *ModelStats) GetFailureCount() float64 {
 	return 0
 }
 
+func (x *ModelStats) GetInputTokens() float64 {
+	if x != nil && x.InputTokens != nil {
+		return *x.InputTokens
+	}
+	return 0
+}
+
+func (x *ModelStats) GetOutputTokens() float64 {
+	if x != nil && x.OutputTokens != nil {
+		return *x.OutputTokens
+	}
+	return 0
+}
+
+func (x *ModelStats) GetEstimatedTokens() float64 {
+	if x != nil && x.EstimatedTokens != nil {
+		return *x.EstimatedTokens
+	}
+	return 0
+}
+
 // HourStats are an hour's figures.
 type HourStats struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -441,6 +522,12 @@ type HourStats struct {
 	UpstreamAttempts float64 `protobuf:"fixed64,5,opt,name=upstream_attempts,json=upstreamAttempts,proto3" json:"upstream_attempts,omitempty"`
 	// Of those, failed by the key's or the upstream's fault.
 	AttemptFailures float64 `protobuf:"fixed64,6,opt,name=attempt_failures,json=attemptFailures,proto3" json:"attempt_failures,omitempty"`
+	// Tokens that went into the answers that clients saw.
+	InputTokens float64 `protobuf:"fixed64,7,opt,name=input_tokens,json=inputTokens,proto3" json:"input_tokens,omitempty"`
+	// Tokens that came out.
+	OutputTokens float64 `protobuf:"fixed64,8,opt,name=output_tokens,json=outputTokens,proto3" json:"output_tokens,omitempty"`
+	// How many of both are estimates, because the upstream did not say.
+	EstimatedTokens float64 `protobuf:"fixed64,9,opt,name=estimated_tokens,json=estimatedTokens,proto3" json:"estimated_tokens,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -513,6 +600,27 @@ func (x *HourStats) GetUpstreamAttempts() float64 {
 func (x *HourStats) GetAttemptFailures() float64 {
 	if x != nil {
 		return x.AttemptFailures
+	}
+	return 0
+}
+
+func (x *HourStats) GetInputTokens() float64 {
+	if x != nil {
+		return x.InputTokens
+	}
+	return 0
+}
+
+func (x *HourStats) GetOutputTokens() float64 {
+	if x != nil {
+		return x.OutputTokens
+	}
+	return 0
+}
+
+func (x *HourStats) GetEstimatedTokens() float64 {
+	if x != nil {
+		return x.EstimatedTokens
 	}
 	return 0
 }
@@ -1262,7 +1370,7 @@ const file_pool_admin_v1_stats_proto_rawDesc = "" +
 	"\n" +
 	"\x19pool/admin/v1/stats.proto\x12\rpool.admin.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18pool/admin/v1/keys.proto\"-\n" +
 	"\x0fGetStatsRequest\x12\x1a\n" +
-	"\bprovider\x18\x01 \x01(\tR\bprovider\"\xcb\x04\n" +
+	"\bprovider\x18\x01 \x01(\tR\bprovider\"\xbe\x05\n" +
 	"\x10GetStatsResponse\x12$\n" +
 	"\x0etotal_api_keys\x18\x01 \x01(\x05R\ftotalApiKeys\x12\x1f\n" +
 	"\vactive_keys\x18\x02 \x01(\x05R\n" +
@@ -1279,8 +1387,11 @@ const file_pool_admin_v1_stats_proto_rawDesc = "" +
 	" \x01(\x01R\x0fattemptFailures\x12:\n" +
 	"\tproviders\x18\v \x03(\v2\x1c.pool.admin.v1.ProviderStatsR\tproviders\x121\n" +
 	"\x06models\x18\f \x03(\v2\x19.pool.admin.v1.ModelStatsR\x06models\x12.\n" +
-	"\x05hours\x18\r \x03(\v2\x18.pool.admin.v1.HourStatsR\x05hoursB\x0f\n" +
-	"\r_success_rate\"\xdc\x02\n" +
+	"\x05hours\x18\r \x03(\v2\x18.pool.admin.v1.HourStatsR\x05hours\x12!\n" +
+	"\finput_tokens\x18\x0e \x01(\x01R\vinputTokens\x12#\n" +
+	"\routput_tokens\x18\x0f \x01(\x01R\foutputTokens\x12)\n" +
+	"\x10estimated_tokens\x18\x10 \x01(\x01R\x0festimatedTokensB\x0f\n" +
+	"\r_success_rate\"\xcf\x03\n" +
 	"\rProviderStats\x12\x1a\n" +
 	"\bprovider\x18\x01 \x01(\tR\bprovider\x12$\n" +
 	"\x0etotal_api_keys\x18\x02 \x01(\x05R\ftotalApiKeys\x12\x1f\n" +
@@ -1292,21 +1403,34 @@ const file_pool_admin_v1_stats_proto_rawDesc = "" +
 	"\rsuccess_count\x18\x06 \x01(\x01R\fsuccessCount\x12#\n" +
 	"\rfailure_count\x18\a \x01(\x01R\ffailureCount\x12+\n" +
 	"\x11upstream_attempts\x18\b \x01(\x01R\x10upstreamAttempts\x12)\n" +
-	"\x10attempt_failures\x18\t \x01(\x01R\x0fattemptFailures\"\xaf\x01\n" +
+	"\x10attempt_failures\x18\t \x01(\x01R\x0fattemptFailures\x12!\n" +
+	"\finput_tokens\x18\n" +
+	" \x01(\x01R\vinputTokens\x12#\n" +
+	"\routput_tokens\x18\v \x01(\x01R\foutputTokens\x12)\n" +
+	"\x10estimated_tokens\x18\f \x01(\x01R\x0festimatedTokens\"\xe9\x02\n" +
 	"\n" +
 	"ModelStats\x12\x1a\n" +
 	"\bprovider\x18\x01 \x01(\tR\bprovider\x12\x14\n" +
 	"\x05model\x18\x02 \x01(\tR\x05model\x12%\n" +
 	"\x0etotal_requests\x18\x03 \x01(\x01R\rtotalRequests\x12#\n" +
 	"\rsuccess_count\x18\x04 \x01(\x01R\fsuccessCount\x12#\n" +
-	"\rfailure_count\x18\x05 \x01(\x01R\ffailureCount\"\x84\x02\n" +
+	"\rfailure_count\x18\x05 \x01(\x01R\ffailureCount\x12&\n" +
+	"\finput_tokens\x18\x06 \x01(\x01H\x00R\vinputTokens\x88\x01\x01\x12(\n" +
+	"\routput_tokens\x18\a \x01(\x01H\x01R\foutputTokens\x88\x01\x01\x12.\n" +
+	"\x10estimated_tokens\x18\b \x01(\x01H\x02R\x0festimatedTokens\x88\x01\x01B\x0f\n" +
+	"\r_input_tokensB\x10\n" +
+	"\x0e_output_tokensB\x13\n" +
+	"\x11_estimated_tokens\"\xf7\x02\n" +
 	"\tHourStats\x12.\n" +
 	"\x04hour\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04hour\x12%\n" +
 	"\x0etotal_requests\x18\x02 \x01(\x01R\rtotalRequests\x12#\n" +
 	"\rsuccess_count\x18\x03 \x01(\x01R\fsuccessCount\x12#\n" +
 	"\rfailure_count\x18\x04 \x01(\x01R\ffailureCount\x12+\n" +
 	"\x11upstream_attempts\x18\x05 \x01(\x01R\x10upstreamAttempts\x12)\n" +
-	"\x10attempt_failures\x18\x06 \x01(\x01R\x0fattemptFailures\"x\n" +
+	"\x10attempt_failures\x18\x06 \x01(\x01R\x0fattemptFailures\x12!\n" +
+	"\finput_tokens\x18\a \x01(\x01R\vinputTokens\x12#\n" +
+	"\routput_tokens\x18\b \x01(\x01R\foutputTokens\x12)\n" +
+	"\x10estimated_tokens\x18\t \x01(\x01R\x0festimatedTokens\"x\n" +
 	"\x12GetKeyStatsRequest\x12\x1a\n" +
 	"\bprovider\x18\x01 \x01(\tR\bprovider\x12'\n" +
 	"\tpage_size\x18\x02 \x01(\x05B\n" +
@@ -1442,6 +1566,7 @@ func file_pool_admin_v1_stats_proto_init() {
 	}
 	file_pool_admin_v1_keys_proto_init()
 	file_pool_admin_v1_stats_proto_msgTypes[1].OneofWrappers = []any{}
+	file_pool_admin_v1_stats_proto_msgTypes[3].OneofWrappers = []any{}
 	file_pool_admin_v1_stats_proto_msgTypes[10].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

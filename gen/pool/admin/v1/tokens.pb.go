@@ -50,7 +50,8 @@ type ClientToken struct {
 	Stats *TokenStats `protobuf:"bytes,9,opt,name=stats,proto3" json:"stats,omitempty"`
 	// What it may use, at each data plane.
 	Limits *TokenLimits `protobuf:"bytes,10,opt,name=limits,proto3" json:"limits,omitempty"`
-	// Address ranges its requests may come from, as CIDRs or single addresses; empty: all.
+	// Address ranges its requests may come from, as CIDRs or single addresses; empty: all. They are answered without the bits
+	// of a host, a single address as a range of one. IPv4 written as IPv6 (::ffff:…) is refused.
 	AllowedCidrs []string `protobuf:"bytes,11,rep,name=allowed_cidrs,json=allowedCidrs,proto3" json:"allowed_cidrs,omitempty"`
 	// Tokens with the same tenant may be answered from each other's kept answers; empty: the token is alone.
 	Tenant string `protobuf:"bytes,12,opt,name=tenant,proto3" json:"tenant,omitempty"`
