@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -89,8 +90,7 @@ func (b *Book) completeLocked() {
 		b.sync, b.early = nil, map[KeyID]*health{}
 		b.lease.known.Store(true)
 	}
-	rings := buildRings(b.keys, *b.rings.Load())
-	b.rings.Store(&rings)
+	b.buildRingsLocked()
 }
 
 // forgetHealthLocked drops what an earlier session told and this one did not: it is over. A limit that this node met itself
@@ -104,6 +104,7 @@ func (b *Book) forgetHealthLocked() {
 		}
 		if !h.local || h.reason.soft() || h.generation != k.lease.Load().generation {
 			k.state.Store(nil)
+			b.refreshLocked(k)
 		}
 	}
 }
@@ -134,12 +135,22 @@ func (b *Book) putKeyLocked(k *leasev1.UpstreamKey) error {
 		}
 		held.lease.Store(of)
 		b.keys[id] = held
+		b.moved[of.provider] = struct{}{}
 		return nil
 	}
-	if now := held.lease.Load(); now.provider != of.provider {
+	was := held.lease.Load()
+	if was.provider != of.provider {
 		return fmt.Errorf("a key's provider never changes")
 	}
+	if was.generation != of.generation {
+		held.marks.Store(nil)
+		held.limited.Store(0)
+	}
 	held.lease.Store(of)
+	if was.priority != of.priority || was.weight != of.weight || !slices.Equal(was.models, of.models) {
+		b.moved[of.provider] = struct{}{}
+	}
+	b.refreshLocked(held)
 	return nil
 }
 
@@ -153,7 +164,10 @@ func (b *Book) dropKeyLocked(id KeyID) {
 	gone := *k.lease.Load()
 	gone.enabled, gone.secret = false, Secret{}
 	k.lease.Store(&gone)
+	k.marks.Store(nil)
 	delete(b.keys, id)
+	b.moved[gone.provider] = struct{}{}
+	b.refreshLocked(k)
 }
 
 func (b *Book) putTokenLocked(t *leasev1.ClientToken) error {

@@ -51,25 +51,31 @@ type Book struct {
 	counts  counts
 	signals signals
 	probes  chan Probe
-	flight  atomic.Int64 // client requests being served
-	arrived atomic.Uint64
 
 	providers atomic.Pointer[map[string]*provider.Provider] // replaced whole, under mu
 	rings     atomic.Pointer[map[string]*ring]              // replaced whole, under mu
+	queues    sync.Map                                      // provider id → *queue
 
-	mu    sync.Mutex         // guards what follows, and all changes to keys and the maps above
-	keys  map[KeyID]*Key     // held
-	early map[KeyID]*health  // told about keys that have not arrived yet
-	sync  map[any]struct{}   // named in the running full sync: KeyID, tokenID or provider id
-	told  map[KeyID]struct{} // whose health was told in this session
-	full  bool               // a full sync is running
+	_       [64]byte     // what every request writes keeps off what every request reads
+	flight  atomic.Int64 // client requests being served
+	arrived atomic.Uint64
+	_       [64]byte
+
+	mu    sync.Mutex          // guards what follows, and all changes to keys and the maps above
+	keys  map[KeyID]*Key      // held
+	early map[KeyID]*health   // told about keys that have not arrived yet
+	sync  map[any]struct{}    // named in the running full sync: KeyID, tokenID or provider id
+	told  map[KeyID]struct{}  // whose health was told in this session
+	full  bool                // a full sync is running
+	moved map[string]struct{} // providers whose rotation is to be made anew
+	wakes wakes
 }
 
 // NewBook makes an empty book: nothing can be served from it until a Session has filled it.
 func NewBook(c Config) *Book {
 	b := &Book{
 		now: c.Now, wall: c.Wall, log: c.Logger, tokens: tokens.NewDirectory(), probes: make(chan Probe, 1024),
-		keys: map[KeyID]*Key{}, early: map[KeyID]*health{},
+		keys: map[KeyID]*Key{}, early: map[KeyID]*health{}, moved: map[string]struct{}{},
 	}
 	if b.wall == nil {
 		b.wall = time.Now
@@ -79,6 +85,7 @@ func NewBook(c Config) *Book {
 	}
 	b.providers.Store(&map[string]*provider.Provider{})
 	b.rings.Store(&map[string]*ring{})
+	b.wakes.next.Store(int64(never))
 	b.signals.init()
 	return b
 }

@@ -21,7 +21,7 @@ type desk struct {
 	rev   uint64
 }
 
-func newDesk(t *testing.T, keys ...*leasev1.UpstreamKey) *desk {
+func newDesk(t testing.TB, keys ...*leasev1.UpstreamKey) *desk {
 	t.Helper()
 	d := &desk{clock: time.Hour, wall: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
 	d.Book = NewBook(Config{Now: func() time.Duration { return d.clock }, Wall: func() time.Time { return d.wall }})
@@ -73,7 +73,7 @@ func closed(id, generation uint64) *leasev1.KeyHealth {
 // borrow answers the id of the next key, 0 for none.
 func (d *desk) borrow(t *testing.T) KeyID {
 	t.Helper()
-	loan, err := d.Borrow("ollama", "m", nil)
+	loan, err := d.Borrow(Want{Provider: "ollama", Model: "m"})
 	if _, none := errors.AsType[*NoKeyError](err); none {
 		return 0
 	}
@@ -95,7 +95,7 @@ func (d *desk) only(t *testing.T, id KeyID) bool {
 	return true
 }
 
-func (d *desk) settle(t *testing.T, id KeyID, v provider.Verdict) {
+func (d *desk) settle(t testing.TB, id KeyID, v provider.Verdict) {
 	t.Helper()
 	k := d.keys[id]
 	d.Settle(Loan{key: k, of: k.lease.Load()}, Attempt{Model: "m", Verdict: v})
@@ -172,7 +172,7 @@ func TestWhyNoKeyCanBeBorrowed(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			d := newDesk(t, row.keys...)
 			d.tell(row.told...)
-			_, err := d.Borrow("ollama", "m", row.tried)
+			_, err := d.Borrow(Want{Provider: "ollama", Model: "m", Tried: row.tried})
 			var got *NoKeyError
 			if !errors.As(err, &got) || *got != row.want {
 				t.Errorf("got %v, want %v", err, row.want)
@@ -198,7 +198,7 @@ func TestALoanIsLookedAtAgainBeforeItIsUsed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := newDesk(t, key(1))
-			loan, err := d.Borrow("ollama", "m", nil)
+			loan, err := d.Borrow(Want{Provider: "ollama", Model: "m"})
 			if err != nil || !loan.Usable() {
 				t.Fatalf("not usable to begin with: %v", err)
 			}

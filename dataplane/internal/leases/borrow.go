@@ -1,35 +1,25 @@
 package leases
 
 import (
-	"fmt"
 	"slices"
 	"time"
 
 	"ollama-api-pool/dataplane/internal/provider"
 )
 
-// Why no key can be borrowed.
-const (
-	CauseNone    = "none"    // the provider has no keys
-	CauseTried   = "tried"   // every key that could serve was tried in this request
-	CauseCooling = "cooling" // keys wait for a limit or quota to pass
-	CauseOut     = "out"     // keys are disabled, rejected or failing
-	CauseModel   = "model"   // no key may serve the model
-)
-
-// NoKeyError tells why no key can be borrowed, and when one will be.
-type NoKeyError struct {
-	Cause      string        // one of the Cause… constants, the most hopeful that applies
-	RetryAfter time.Duration // until the first cooling key is back; 0: not known
+// Want is what a request wants of a key.
+type Want struct {
+	Provider string
+	Model    string  // empty: none in particular
+	Affinity uint64  // requests of the same affinity go to the same key if it is free and not too busy; 0: none
+	Tried    []KeyID // not again
 }
 
-// Error holds nothing secret.
-func (e *NoKeyError) Error() string { return fmt.Sprintf("no key can serve (%s)", e.Cause) }
-
-// Loan is a borrowed key for one attempt. It must end in Settle if it was dispatched, in Return if not.
+// Loan is a borrowed key for one attempt. It must end once: in Settle if it was dispatched, in Return if not.
 type Loan struct {
 	key        *Key
 	of         *leased       // as it was when borrowed: a signal speaks of this generation
+	from       *loans        // where it is counted out; nil: nowhere
 	probeUntil time.Duration // of the Book's clock; not 0: the loan is for one probe until then
 }
 
@@ -42,87 +32,173 @@ func (l Loan) Secret() Secret { return l.of.secret }
 // Usable looks again, right before the key is used: it may have been disabled, replaced or put out since. A probe's loan
 // is usable although the key is out, but only in time, and not against an operator's will.
 func (l Loan) Usable() bool {
-	if l.of == nil || l.key.lease.Load() != l.of || l.key.book.Ready() != nil {
+	if l.of == nil || l.key.lease.Load() != l.of {
+		return false
+	}
+	b := l.key.book
+	now := b.now()
+	if b.lease.check(now) != nil {
 		return false
 	}
 	if l.probeUntil != 0 {
-		return l.key.book.now() < l.probeUntil && l.key.probeable(l.key.book)
+		return now < l.probeUntil && l.key.probeable(b)
 	}
-	why, _ := l.key.blocked(l.key.book)
+	why, _ := l.key.blocked(l.of, now)
 	return why == free
 }
 
-// Borrow picks the next key of the provider that may serve the model and was not tried: by priority, then in weighted
-// rotation. It does not allocate when a key is found, and takes no lock.
-func (b *Book) Borrow(providerID, model string, tried []KeyID) (Loan, error) {
-	if err := b.Ready(); err != nil {
-		return Loan{}, err
+// end counts the loan as in again.
+func (l Loan) end() {
+	if l.from != nil {
+		l.key.loans.Add(-1)
+		l.from.out.Add(-1)
 	}
-	miss := missed{}
-	if r := (*b.rings.Load())[providerID]; r != nil {
-		for _, t := range r.tiers {
-			if loan, ok := t.borrow(b, model, tried, &miss); ok {
-				return loan, nil
-			}
-		}
-	}
-	return Loan{}, miss.err(b.now())
 }
 
-func (t *tier) borrow(b *Book, model string, tried []KeyID, miss *missed) (Loan, bool) {
-	n := uint64(len(t.sequence))
-	start := t.hand.Add(1) - 1
-	for i := range n {
-		k := t.sequence[(start+i)%n]
-		of := k.lease.Load()
-		switch why, until := k.blocked(b); {
-		case why != free:
-			miss.add(why, until)
-		case !provider.MatchModel(of.models, model):
-			miss.model = true
-		case slices.Contains(tried, k.ID):
-			miss.tried = true
-		default:
-			if i > 0 { // the next borrower looks behind this key, so that none inherits the turns of those that are out
-				t.hand.Add(i)
-			}
-			return Loan{key: k, of: of}, true
+// Borrow picks a key of the provider that may serve the model and was not tried: by priority, then by affinity, then in weighted
+// rotation. It costs the same however many keys there are and whatever is held against them: it asks the views which keys are
+// free, and those about one each. It does not allocate when a key is found, and takes no lock that another request holds.
+func (b *Book) Borrow(w Want) (Loan, error) {
+	var miss missed
+	if l, ok := b.take(&w, &miss); ok {
+		return l, nil
+	}
+	return Loan{}, miss.err()
+}
+
+// Return ends a loan that was never dispatched.
+func (b *Book) Return(l Loan) { l.end() }
+
+// take is Borrow; without a key, miss tells why there is none.
+func (b *Book) take(w *Want, miss *missed) (Loan, bool) {
+	now := b.now()
+	if err := b.lease.check(now); err != nil {
+		miss.notReady = err
+		return Loan{}, false
+	}
+	b.wakeDue(now)
+	for {
+		*miss = missed{now: now, looked: miss.looked}
+		if l, ok := b.choose(w, miss); ok {
+			return l, true
 		}
+		if int64(now) < b.wakes.next.Load() {
+			return Loan{}, false
+		}
+		b.mu.Lock() // keys are due, and nobody has put them back yet
+		b.wakeDueLocked(now)
+		b.mu.Unlock()
+	}
+}
+
+func (b *Book) choose(w *Want, miss *missed) (Loan, bool) {
+	r := (*b.rings.Load())[w.Provider]
+	if r == nil {
+		return Loan{}, false
+	}
+	for _, t := range r.tiers {
+		if l, ok := t.lend(b, t.view(b, w.Model), w, miss); ok {
+			return l, true
+		}
+	}
+	for _, t := range r.tiers {
+		miss.merge(b.whyNot(t, t.view(b, w.Model), miss.now))
 	}
 	return Loan{}, false
 }
 
-// Return ends a loan that was never dispatched.
-func (b *Book) Return(Loan) {}
-
-// missed gathers why keys were passed over.
-type missed struct {
-	tried, cooling, out, model bool
-	first                      time.Duration // end of the first cool-down
+func (t *tier) lend(b *Book, v *view, w *Want, miss *missed) (Loan, bool) {
+	before := miss.barred
+	k, of := t.pick(b, v, w, miss)
+	if v.model == "" && miss.barred-before >= manyBars {
+		if v = b.ownView(t, w.Model); k == nil {
+			k, of = t.pick(b, v, w, miss)
+		}
+	}
+	if k == nil {
+		return Loan{}, false
+	}
+	k.loans.Add(1)
+	t.loans.out.Add(1)
+	return Loan{key: k, of: of, from: t.loans}, true
 }
 
-func (m *missed) add(why block, until time.Duration) {
-	if why != cooling {
-		m.out = true
-		return
+func (t *tier) pick(b *Book, v *view, w *Want, miss *missed) (*Key, *leased) {
+	if w.Affinity != 0 {
+		if k, of := t.kin(b, v, w, miss); k != nil {
+			return k, of
+		}
 	}
-	if !m.cooling || until < m.first {
-		m.first = until
+	turn := v.hand.Add(1) - 1
+	k, of, skipped := t.good(b, v, turn, w, miss)
+	if k == nil || skipped == 0 {
+		return k, of
 	}
-	m.cooling = true
+	// The turn was that of a key that is out. The next borrower looks behind the key that serves instead, so that none inherits
+	// the turns of those that are out; and if another request was faster, this one takes the next.
+	for {
+		turn = v.hand.Load()
+		k, of, skipped = t.good(b, v, turn, w, miss)
+		if k == nil || v.hand.CompareAndSwap(turn, turn+skipped+1) {
+			return k, of
+		}
+	}
 }
 
-func (m *missed) err(now time.Duration) error {
-	e := &NoKeyError{Cause: CauseNone}
-	switch {
-	case m.cooling:
-		e.Cause, e.RetryAfter = CauseCooling, max(m.first-now, 0)
-	case m.tried:
-		e.Cause = CauseTried
-	case m.out:
-		e.Cause = CauseOut
-	case m.model:
-		e.Cause = CauseModel
+// kin picks by affinity.
+func (t *tier) kin(b *Book, v *view, w *Want, miss *missed) (*Key, *leased) {
+	most := t.mostLoans()
+	list, n := t.nearest(v, w.Affinity)
+	for _, one := range list[:n] {
+		if float64(one.key.loans.Load()) > most {
+			continue
+		}
+		if of := one.key.good(w, miss); of != nil {
+			return one.key, of
+		}
 	}
-	return e
+	return nil, nil
+}
+
+// good answers the first key from this turn on that may serve, and how many turns of others lie before its.
+func (t *tier) good(b *Book, v *view, turn uint64, w *Want, miss *missed) (k *Key, of *leased, skipped uint64) {
+	for {
+		at, more := t.from(v, turn+skipped)
+		if skipped += more; at < 0 || skipped >= t.turns { // none, or the first again
+			return nil, nil, 0
+		}
+		if of = t.keys[at].good(w, miss); of != nil {
+			return t.keys[at], of, skipped
+		}
+		if v.model == "" && miss.barred >= manyBars {
+			return nil, nil, 0
+		}
+		skipped++
+	}
+}
+
+// good answers the key as it is now if the request may have it; nil: it may not. The views say which keys are worth asking; what
+// the key says itself is what counts.
+func (k *Key) good(w *Want, miss *missed) *leased {
+	miss.looked++
+	of := k.lease.Load()
+	if !provider.MatchModel(of.models, w.Model) { // its list is about to take effect in the views
+		miss.model = true
+		return nil
+	}
+	switch why, until := k.blockedFor(w.Model, of, miss.now); {
+	case why != free:
+		miss.add(k.ID, why, until)
+		if itself, _ := k.blocked(of, miss.now); itself != free {
+			k.book.mend(k)
+		} else {
+			miss.barred++
+		}
+		return nil
+	case slices.Contains(w.Tried, k.ID):
+		miss.tried = true
+		return nil
+	default:
+		return of
+	}
 }

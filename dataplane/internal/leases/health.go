@@ -66,21 +66,21 @@ func (h *health) speaksOf(of *leased) bool {
 	return of.generation <= h.generation
 }
 
-// What this node does by itself until the control plane has spoken.
-const (
-	localRateWait  = 5 * time.Second
-	localQuotaWait = time.Hour
-)
+// What this node does by itself until the control plane has spoken; for limits see rateWait.
+const localQuotaWait = time.Hour
 
 // judge takes what an attempt showed about the key: acts on it here at once, and signals it.
-func (b *Book) judge(l Loan, v provider.Verdict) {
+func (b *Book) judge(l Loan, model string, v provider.Verdict) {
 	why := reasonOf(v.Class)
 	if v.ModelOnly { // the key is good for other models
 		why = 0
 	}
 	switch {
+	case v.ModelOnly:
+		b.bar(l, model, v)
 	case v.Class == provider.OK:
 		b.praise(l)
+		b.forgive(l, model)
 	case why.waiting():
 		b.cool(l, why, v.RetryAfter)
 	case why == authRejected:
@@ -95,8 +95,11 @@ func (b *Book) judge(l Loan, v provider.Verdict) {
 	}
 }
 
-// praise signals the success that ends a row of failures.
+// praise ends a row of limits, and signals the success that ends a row of failures.
 func (b *Book) praise(l Loan) {
+	if l.key.limited.Load() != 0 {
+		l.key.limited.Store(0)
+	}
 	h := l.key.state.Load()
 	if h == nil || !h.watched || !h.speaksOf(l.of) {
 		return
@@ -105,16 +108,21 @@ func (b *Book) praise(l Loan) {
 	b.signals.add(signal{key: l.key.ID, generation: l.of.generation, reason: recovered}, provider.Verdict{})
 }
 
-// cool waits for as long as the upstream said. A cool-down may lengthen, never shorten.
+// cool waits for as long as the upstream said. A cool-down may lengthen, never shorten. Limits for which the upstream gives no
+// hint are waited for longer with each further one; those that come in while the key cools down already are the same storm.
 func (b *Book) cool(l Loan, why reason, wait time.Duration) {
-	if wait <= 0 {
-		wait = localRateWait
-		if why == quotaExhausted {
-			wait = localQuotaWait
-		}
-	}
-	until := b.now() + wait
+	now := b.now()
 	b.change(l, func(h health) (health, bool) {
+		switch {
+		case wait > 0:
+		case why == quotaExhausted:
+			wait = localQuotaWait
+		case h.open && (h.until == 0 || now < h.until):
+			return h, false
+		default:
+			wait = rateWait(int(l.key.limited.Add(1) - 1))
+		}
+		until := now + wait
 		worse := h.open && (h.until == 0 || h.until >= until)
 		return health{open: true, reason: why, until: until, local: true, strikes: h.strikes}, !worse
 	})
@@ -161,5 +169,6 @@ func (b *Book) change(l Loan, next func(health) (health, bool)) {
 	if h, ok := next(now); ok {
 		h.generation = l.of.generation
 		l.key.state.Store(&h)
+		b.refreshLocked(l.key)
 	}
 }

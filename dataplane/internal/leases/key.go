@@ -23,8 +23,17 @@ type Key struct {
 	ID   KeyID
 	book *Book
 
-	lease atomic.Pointer[leased] // what the control plane gave
-	state atomic.Pointer[health] // what is held against it; nil: nothing
+	lease   atomic.Pointer[leased] // what the control plane gave
+	state   atomic.Pointer[health] // what is held against it; nil: nothing
+	marks   atomic.Pointer[[]mark] // what is held against it for single models; nil: nothing
+	loans   atomic.Int32           // out at this moment
+	limited atomic.Int32           // 429s without a hint in a row
+
+	// Guarded by the Book's lock.
+	tier  *tier         // where it stands in the rotation; nil: not yet, or no more
+	turn  int32         // its first there
+	place int32         // in wakes, from 1; 0: not there
+	wake  time.Duration // when it is to be looked at again; see wakes
 }
 
 // leased is a key as the control plane gave it; immutable.
@@ -46,13 +55,13 @@ type block uint8
 const (
 	free    block = iota
 	cooling       // ends by itself
+	refused       // for this model; ends by itself, but the upstream will hardly think otherwise then
 	out           // until told
 )
 
 // blocked answers whether and why the key may not be used now, and when a cool-down ends.
-func (k *Key) blocked(b *Book) (why block, until time.Duration) {
-	of := k.lease.Load()
-	if of.over(b) {
+func (k *Key) blocked(of *leased, now time.Duration) (why block, until time.Duration) {
+	if of.over(k.book) {
 		return out, 0
 	}
 	h := k.state.Load()
@@ -62,10 +71,26 @@ func (k *Key) blocked(b *Book) (why block, until time.Duration) {
 	if h.until == 0 {
 		return out, 0
 	}
-	if b.now() < h.until {
+	if now < h.until {
 		return cooling, h.until
 	}
 	return free, 0
+}
+
+// blockedFor is blocked for a request for this model; empty: for no model in particular.
+func (k *Key) blockedFor(model string, of *leased, now time.Duration) (why block, until time.Duration) {
+	why, until = k.blocked(of, now)
+	if why == out || model == "" {
+		return why, until
+	}
+	switch m := k.mark(model, of, now); {
+	case m == nil:
+		return why, until
+	case m.limited:
+		return cooling, max(until, m.until)
+	default:
+		return refused, max(until, m.until)
+	}
 }
 
 // probeable says whether the key may be probed: whatever is held against it, but not what an operator has taken out of use.

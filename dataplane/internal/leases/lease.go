@@ -93,4 +93,9 @@ func (b *Book) wipeLocked() {
 	}
 	b.tokens.Keep(func(uint64) bool { return false })
 	b.rings.Store(&map[string]*ring{})
+	clear(b.moved)
+	b.queues.Range(func(id, _ any) bool { // so that those who wait hear of it
+		b.wakeWaiters(id.(string))
+		return true
+	})
 }

@@ -71,6 +71,7 @@ func (b *Book) obeyLocked(k *Key, told *health) {
 		}
 	}
 	k.state.Store(told)
+	b.refreshLocked(k)
 }
 
 // openKeys answers what is held against keys by this node's own judgement, for Hello.

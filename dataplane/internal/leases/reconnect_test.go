@@ -108,7 +108,7 @@ func TestAKeyThatComesBackWhileItIsLookedAt(t *testing.T) {
 		case <-done:
 			return
 		default:
-			_, _ = d.Borrow("ollama", "m", nil) // must not panic
+			_, _ = d.Borrow(Want{Provider: "ollama", Model: "m"}) // must not panic
 		}
 	}
 }

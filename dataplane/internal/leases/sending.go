@@ -98,7 +98,7 @@ func keySignals(order []signal, what map[signal]*told) *leasev1.SessionRequest {
 	return &leasev1.SessionRequest{Message: &leasev1.SessionRequest_Signals{Signals: &leasev1.KeySignals{Signals: list}}}
 }
 
-// jitter spreads heartbeats by a tenth, so that a fleet that came up together does not beat together.
+// jitter spreads by a tenth, so that a fleet that came up together does not beat together.
 func jitter(d time.Duration) time.Duration {
 	return time.Duration(float64(d) * (0.9 + 0.2*mrand.Float64())) //nolint:gosec // spreads load
 }

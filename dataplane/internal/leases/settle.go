@@ -16,8 +16,9 @@ type Attempt struct {
 
 // Settle ends a loan: counts the attempt and acts on what it showed about the key. Exactly once per dispatched loan.
 func (b *Book) Settle(l Loan, a Attempt) {
+	l.end()
 	b.counts.attempt(l.key.ID, l.of.provider, a)
-	b.judge(l, a.Verdict)
+	b.judge(l, a.Model, a.Verdict)
 }
 
 // Probe asks for one check of a key, on behalf of the whole fleet.

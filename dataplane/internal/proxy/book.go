@@ -10,7 +10,7 @@ import (
 type Book interface {
 	directory
 	prober
-	Borrow(providerID, model string, tried []leases.KeyID) (leases.Loan, error)
+	Borrow(leases.Want) (leases.Loan, error)
 	Settle(leases.Loan, leases.Attempt)
 	Return(leases.Loan)
 }
@@ -50,7 +50,7 @@ type loan interface {
 type bookLender struct{ Book }
 
 func (b bookLender) lend(providerID, model string, tried []leases.KeyID) (loan, error) {
-	l, err := b.Borrow(providerID, model, tried)
+	l, err := b.Borrow(leases.Want{Provider: providerID, Model: model, Tried: tried})
 	if err != nil {
 		return nil, err
 	}
