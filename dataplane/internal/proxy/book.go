@@ -1,6 +1,9 @@
 package proxy
 
 import (
+	"context"
+	"time"
+
 	"ollama-api-pool/dataplane/internal/leases"
 	"ollama-api-pool/dataplane/internal/provider"
 	"ollama-api-pool/dataplane/internal/tokens"
@@ -11,6 +14,7 @@ type Book interface {
 	directory
 	prober
 	Borrow(leases.Want) (leases.Loan, error)
+	Wait(ctx context.Context, w leases.Want, patience time.Duration) (leases.Loan, error)
 	Settle(leases.Loan, leases.Attempt)
 	Return(leases.Loan)
 }
@@ -35,7 +39,8 @@ type directory interface {
 // lender is a Book whose loans know where they go back to. Only tests have another than bookLender.
 type lender interface {
 	directory
-	lend(providerID, model string, tried []leases.KeyID) (loan, error)
+	// lend waits no longer than patience for a key to be free.
+	lend(ctx context.Context, w leases.Want, patience time.Duration) (loan, error)
 }
 
 // loan is a borrowed key. Exactly one of Settle and Return ends it.
@@ -49,8 +54,14 @@ type loan interface {
 
 type bookLender struct{ Book }
 
-func (b bookLender) lend(providerID, model string, tried []leases.KeyID) (loan, error) {
-	l, err := b.Borrow(leases.Want{Provider: providerID, Model: model, Tried: tried})
+func (b bookLender) lend(ctx context.Context, w leases.Want, patience time.Duration) (loan, error) {
+	var l leases.Loan
+	var err error
+	if patience > 0 {
+		l, err = b.Wait(ctx, w, patience)
+	} else {
+		l, err = b.Borrow(w)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -38,6 +39,8 @@ type exchange struct {
 	// stream is what the body asks for; Accept is no guide, as most SDKs always send application/json.
 	stream    bool
 	admission tokens.Admission // under the token's limits
+	kin       uint64           // requests with the same should go to the same key; 0: any
+	waitUntil time.Time        // for a key; zero: none was wanted yet
 	usage     provider.Usage
 	hideUsage bool // the client did not ask for the event with the usage
 	fromCache bool
@@ -191,10 +194,13 @@ func (p *Proxy) admit(x *exchange, providerID string) *problem {
 	return nil
 }
 
-// borrow gets a key that is good at this moment, or says why there is none.
-func (x *exchange) borrow() (loan, *problem) {
+// borrow gets a key that is good at this moment, or says why there is none. It waits for one no longer than the provider's
+// patience, counted from the first time that the request wanted one.
+func (x *exchange) borrow(ctx context.Context) (loan, *problem) {
+	w := leases.Want{Provider: x.prov.ID, Model: bounded(x.model), Affinity: x.kin}
 	for range maxKeys {
-		l, err := x.p.book.lend(x.prov.ID, bounded(x.model), x.tried)
+		w.Tried = x.tried
+		l, err := x.p.book.lend(ctx, w, x.patience())
 		if err != nil {
 			if noKey, ok := errors.AsType[*leases.NoKeyError](err); ok {
 				return nil, x.met.problem(noKey)
@@ -208,6 +214,18 @@ func (x *exchange) borrow() (loan, *problem) {
 		l.Return()
 	}
 	return nil, x.met.problem(&leases.NoKeyError{Cause: leases.CauseTried})
+}
+
+// patience answers how long the request may still wait for a key.
+func (x *exchange) patience() time.Duration {
+	if x.prov.Patience <= 0 {
+		return 0
+	}
+	now := x.p.now()
+	if x.waitUntil.IsZero() {
+		x.waitUntil = now.Add(x.prov.Patience)
+	}
+	return max(x.waitUntil.Sub(now), 0)
 }
 
 // providerID is for counting; empty until the provider is known to exist.

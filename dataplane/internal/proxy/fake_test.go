@@ -43,6 +43,8 @@ type fakeBook struct {
 	settled   []settlement
 	arrived   int
 	served    []leases.Request
+	wants     []leases.Want
+	patience  []time.Duration
 }
 
 type fakeKey struct {
@@ -114,11 +116,13 @@ func (b *fakeBook) Served(r leases.Request) {
 	b.served = append(b.served, r)
 }
 
-func (b *fakeBook) lend(providerID, _ string, tried []leases.KeyID) (loan, error) {
+func (b *fakeBook) lend(_ context.Context, w leases.Want, patience time.Duration) (loan, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, k := range b.keys[providerID] {
-		if !slices.Contains(tried, k.id) {
+	b.wants = append(b.wants, w)
+	b.patience = append(b.patience, patience)
+	for _, k := range b.keys[w.Provider] {
+		if !slices.Contains(w.Tried, k.id) {
 			b.lent++
 			return fakeLoan{b, k}, nil
 		}
@@ -126,7 +130,7 @@ func (b *fakeBook) lend(providerID, _ string, tried []leases.KeyID) (loan, error
 	if b.noKey != nil {
 		return nil, b.noKey
 	}
-	if len(b.keys[providerID]) == 0 {
+	if len(b.keys[w.Provider]) == 0 {
 		return nil, &leases.NoKeyError{Cause: leases.CauseNone}
 	}
 	return nil, &leases.NoKeyError{Cause: leases.CauseTried}

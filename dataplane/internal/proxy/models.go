@@ -68,10 +68,11 @@ func (p *Proxy) tags(x *exchange) *problem {
 
 // fetchModels asks with one key after another, like any request.
 func (x *exchange) fetchModels() (answer listAnswer, prob *problem) {
+	ctx := context.WithoutCancel(x.r.Context()) // others wait for the list too
 	x.up.retries.arrive(x.p.now())
 	allowed := newTries(x.prov, x.up.retries)
 	for {
-		l, prob := x.borrow()
+		l, prob := x.borrow(ctx)
 		if prob != nil {
 			return listAnswer{}, prob
 		}

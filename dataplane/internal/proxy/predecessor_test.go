@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"math/rand/v2"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"ollama-api-pool/dataplane/internal/leases"
 )
@@ -17,13 +19,13 @@ import (
 // shuffledBook lends in any order, as many nodes' traffic would have it.
 type shuffledBook struct{ *fakeBook }
 
-func (b shuffledBook) lend(providerID, model string, tried []leases.KeyID) (loan, error) {
+func (b shuffledBook) lend(ctx context.Context, w leases.Want, patience time.Duration) (loan, error) {
 	b.mu.Lock()
-	keys := slices.Clone(b.keys[providerID])
+	keys := slices.Clone(b.keys[w.Provider])
 	rand.Shuffle(len(keys), func(i, j int) { keys[i], keys[j] = keys[j], keys[i] })
-	b.keys[providerID] = keys
+	b.keys[w.Provider] = keys
 	b.mu.Unlock()
-	return b.fakeBook.lend(providerID, model, tried)
+	return b.fakeBook.lend(ctx, w, patience)
 }
 
 // whims are what an upstream may do with a request.

@@ -69,9 +69,13 @@ var (
 	problemBodyRead       = clientError(http.StatusBadRequest, "incomplete_body", "The body could not be read to its end.")
 	problemSlowBody       = clientError(http.StatusRequestTimeout, "slow_body", "The body did not arrive in time.")
 	problemNoModel        = clientError(http.StatusNotFound, provider.ModelNotFound, "There is no such model at this provider.")
-	problemMisconfigured  = final(badGateway(http.StatusBadGateway, "upstream_misconfigured", "The provider's address is not usable; this is for the operator to mend."))
-	problemBusy           = unavailable("overloaded", "Too many large requests are under way; try again soon.", time.Second, false)
-	problemAllRefused     = unavailable("upstream_credentials_exhausted", "No upstream key of the provider can be used at the moment.", 30*time.Second, true)
+	problemForbiddenModel = &problem{
+		status: http.StatusForbidden, typ: typePermission, code: "model_forbidden", end: leases.EndClientError,
+		message: "The provider does not let any upstream key use the model.",
+	}
+	problemMisconfigured = final(badGateway(http.StatusBadGateway, "upstream_misconfigured", "The provider's address is not usable; this is for the operator to mend."))
+	problemBusy          = unavailable("overloaded", "Too many large requests are under way; try again soon.", time.Second, false)
+	problemAllRefused    = unavailable("upstream_credentials_exhausted", "No upstream key of the provider can be used at the moment.", 30*time.Second, true)
 )
 
 func final(p *problem) *problem {
@@ -152,6 +156,8 @@ func problemNoKey(cause string) *problem {
 		return unavailable("no_upstream_keys", "This provider has no keys here.", maxRetryAfter, true)
 	case leases.CauseModel:
 		return clientError(http.StatusNotFound, provider.ModelNotFound, "No upstream key of this provider serves the model.")
+	case leases.CauseForbidden:
+		return problemForbiddenModel
 	case leases.CauseOut:
 		return problemAllRefused
 	default:

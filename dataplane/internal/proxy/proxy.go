@@ -172,10 +172,11 @@ func (p *Proxy) relay(x *exchange) *problem {
 	if prob := x.ask(); prob != nil || x.answerFromKept() {
 		return prob
 	}
+	x.kin = x.affinity()
 	x.up.retries.arrive(p.now())
 	allowed := newTries(x.prov, x.up.retries)
 	for {
-		l, prob := x.borrow()
+		l, prob := x.borrow(x.r.Context())
 		if prob != nil {
 			return prob
 		}
