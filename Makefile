@@ -6,7 +6,7 @@ LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 export CGO_ENABLED ?= 0
 
-.PHONY: help run demo test test-faults test-compose fuzz check deps gen build lint vendor-proto breaking clean
+.PHONY: help run demo test test-faults test-compose fuzz bench check deps gen build lint vendor-proto breaking clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -29,6 +29,10 @@ test-compose: ## docker-compose.yml for real, with the docker engine that is her
 
 fuzz: ## every fuzz target for a minute (FUZZTIME=60s)
 	@test/run.sh fuzz
+
+bench: build ## our data plane beside nginx and bare proxies: CPU, latency, memory (BENCH='-help' lists the flags)
+	@go build -trimpath -o bin/ ./test/bench
+	@bin/bench $(BENCH)
 
 check: ## generated code, formats, lint, vet, arrows
 	$(BUF) lint
