@@ -88,11 +88,6 @@ type figureReport struct {
 	Ratio *spread `json:"ratio,omitempty"`
 }
 
-const (
-	lightLoad = 1. / 3 // of a core, at loads that are the same for every proxy
-	heavier   = "the load took %.2f of a core at %s, %s: more than a third, so its latencies are not to be trusted"
-)
-
 func (b *bench) report(points []point, all results) report {
 	r := report{
 		Time: time.Now().UTC().Truncate(time.Second), Command: os.Args, Pool: b.version(), Machine: thisMachine(),

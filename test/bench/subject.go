@@ -17,7 +17,7 @@ import (
 type subject struct {
 	name   string
 	target load.Target
-	boot   func(context.Context) (*process, error) // starts it, and waits until it takes connections
+	boot   func(context.Context) (*process, error) // starts it
 	ready  func(context.Context, *process) error   // waits until it serves; nil: at once
 	fleet  *fleet                                  // of a pool
 
