@@ -28,7 +28,7 @@ func threeRounds(o options) (*bench, []point, results) {
 func TestTheReportSaysWhatTheRoundsSaid(t *testing.T) {
 	o := options{rounds: 3, lasts: time.Second, conns: 64, keys: []int{1000}, pool: 1000, bin: t.TempDir()}
 	b, points, all := threeRounds(o)
-	r := b.report(points, all)
+	r := b.report(t.Context(), points, all)
 	for _, tt := range []struct {
 		sentence, point, subject, metric string
 		rounds                           []float64
@@ -65,7 +65,7 @@ func TestTheReportSaysWhatTheRoundsSaid(t *testing.T) {
 func TestTheTableIsForPeople(t *testing.T) {
 	o := options{rounds: 3, lasts: time.Second, conns: 64, keys: []int{1000}, pool: 1000, bin: t.TempDir()}
 	b, points, all := threeRounds(o)
-	r := b.report(points, all)
+	r := b.report(t.Context(), points, all)
 	var out strings.Builder
 	r.table(&out, points)
 	for _, want := range []string{

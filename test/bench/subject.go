@@ -63,7 +63,11 @@ func (s *subject) lastWords() string {
 	if s.proc == nil {
 		return ""
 	}
-	return "\nThe end of its log:\n" + s.proc.lastWords()
+	words := s.proc.lastWords()
+	if words == "" {
+		return ""
+	}
+	return "\nThe end of its log:\n" + words
 }
 
 // cpu is what it has used; 0 for the upstream itself.

@@ -89,4 +89,3 @@ func columns(out io.Writer, rows [][]string) {
 		fmt.Fprintln(out, strings.TrimRight(line.String(), " "))
 	}
 }
-
