@@ -47,7 +47,8 @@ func (p program) start() (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer log.Close()                                                          // the child has its own
+	defer log.Close() // the child has its own
+
 	cmd := exec.CommandContext(context.Background(), p.args[0], p.args[1:]...) //nolint:gosec // planes, nginx and this program itself
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Env = append(environment(), p.env...)
