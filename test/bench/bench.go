@@ -162,7 +162,10 @@ func (b *bench) run(ctx context.Context, points []point) (results, error) {
 				}
 				begun := time.Now()
 				f, err := p.measure(ctx, b, s)
-				if err != nil {
+				switch {
+				case ctx.Err() != nil:
+					return nil, fmt.Errorf("stopped before the end: %w", context.Cause(ctx))
+				case err != nil:
 					return nil, fmt.Errorf("%s, %s: %w%s", p.name, name, err, s.lastWords())
 				}
 				all.add(p.name, name, f)

@@ -133,7 +133,7 @@ func measure(ctx context.Context, o options, out, progress io.Writer) error {
 	if err != nil {
 		return err
 	}
-	r := b.report(points, all)
+	r := b.report(ctx, points, all)
 	r.table(out, points)
 	if err := r.write(o.json); err != nil {
 		return err

@@ -13,8 +13,13 @@ import (
 // figures are what one measurement gave, by the metric's name.
 type figures map[string]float64
 
-// usage is the CPU time of everybody who takes part.
-type usage struct{ proxy, control, load, upstream time.Duration }
+// usage is the CPU time of everybody who takes part, and of the whole machine.
+type usage struct{ proxy, control, load, upstream, machine time.Duration }
+
+// others is what those used who have no part in this.
+func (u usage) others() time.Duration {
+	return u.machine - u.proxy - u.control - u.load - u.upstream
+}
 
 func (b *bench) usage(s *subject) (u usage, err error) {
 	if u.proxy, err = s.cpu(); err != nil {
@@ -28,7 +33,10 @@ func (b *bench) usage(s *subject) (u usage, err error) {
 	if u.load, err = cpuOf(os.Getpid()); err != nil {
 		return u, err
 	}
-	u.upstream, err = cpuOf(b.provider.pid())
+	if u.upstream, err = cpuOf(b.provider.pid()); err != nil {
+		return u, err
+	}
+	u.machine, err = busyOf()
 	return u, err
 }
 
@@ -69,6 +77,7 @@ func (b *bench) window(s *subject, unit func(load.Result) int, do func() (load.R
 	share := func(from, to time.Duration) float64 { return (to - from).Seconds() / r.Elapsed.Seconds() }
 	f := figures{
 		"load_cores": share(before.load, after.load), "upstream_cores": share(before.upstream, after.upstream),
+		"others_cores": share(before.others(), after.others()),
 	}
 	if s.proc != nil {
 		f["cpu"] = per(before.proxy, after.proxy)

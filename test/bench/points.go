@@ -31,6 +31,7 @@ var (
 	control    = metric{name: "control_cpu", title: "control plane's", digits: 3}
 	proxyCores = metric{name: "proxy_cores", title: "proxy, cores", digits: 2}
 	loadCores  = metric{name: "load_cores", title: "load, cores", digits: 2}
+	others     = metric{name: "others_cores", title: "others, cores", digits: 2}
 	upCores    = metric{name: "upstream_cores", title: "upstream, cores", digits: 2}
 	p50        = metric{name: "p50", title: "p50 ms", digits: 3}
 	p99        = metric{name: "p99", title: "p99 ms", digits: 2}
@@ -63,20 +64,20 @@ func (o options) all() []point {
 	proxies := all[1:]
 	list := []point{{
 		name: "saturated", title: fmt.Sprintf("Saturated: %d connections in a closed loop, answers of 1 KiB", o.conns), subjects: saturated,
-		metrics: []metric{cpu, {name: "rate", title: "requests/s"}, p50, control, proxyCores, loadCores, upCores}, measure: saturate,
+		metrics: []metric{cpu, {name: "rate", title: "requests/s"}, p50, control, proxyCores, loadCores, upCores, others}, measure: saturate,
 	}}
 	for _, rate := range []int{500, 2000} {
 		list = append(list, point{
 			name: fmt.Sprintf("rate%d", rate), title: fmt.Sprintf("Open loop: %d requests/s, answers of 1 KiB", rate), subjects: all,
-			metrics: []metric{cpu, p50, added(p50), p99, added(p99), loadCores}, fixed: true, measure: pace(rate),
+			metrics: []metric{cpu, p50, added(p50), p99, added(p99), loadCores, others}, fixed: true, measure: pace(rate),
 		})
 	}
 	list = append(list, point{
 		name: "streams", title: fmt.Sprintf("Streams: %d at a time, of 100 events 10 ms apart", o.conns), subjects: all,
-		metrics: []metric{per("events"), first, added(first), loadCores, upCores}, fixed: true, measure: streams,
+		metrics: []metric{per("events"), first, added(first), loadCores, upCores, others}, fixed: true, measure: streams,
 	}, point{
 		name: "starts", title: "Streams begun: 100 per second, of 20 events 10 ms apart", subjects: all,
-		metrics: []metric{per("streams"), first, added(first), {name: "first_p99", title: "p99 ms", digits: 2}, loadCores}, fixed: true, measure: begin,
+		metrics: []metric{per("streams"), first, added(first), {name: "first_p99", title: "p99 ms", digits: 2}, loadCores, others}, fixed: true, measure: begin,
 	})
 	for _, n := range []int{1000, 5000} {
 		list = append(list, point{

@@ -46,6 +46,34 @@ func parseStat(text []byte) (time.Duration, error) {
 	return time.Duration(sum) * tick, nil
 }
 
+// busyOf answers the CPU time that all processes of this machine have used together.
+func busyOf() (time.Duration, error) {
+	text, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0, err
+	}
+	return parseMachine(text)
+}
+
+// parseMachine adds up the first line of /proc/stat, but for what is waiting (idle, iowait), what this machine was not given
+// (steal), and what is counted there twice (guests).
+func parseMachine(text []byte) (time.Duration, error) {
+	line, _, _ := strings.Cut(string(text), "\n")
+	fields := strings.Fields(line)
+	if len(fields) < 8 || fields[0] != "cpu" {
+		return 0, errProc
+	}
+	var sum int64
+	for _, i := range []int{1, 2, 3, 6, 7} { // user, nice, system, irq, softirq
+		n, err := strconv.ParseInt(fields[i], 10, 64)
+		if err != nil {
+			return 0, errProc
+		}
+		sum += n
+	}
+	return time.Duration(sum) * tick, nil
+}
+
 // rssOf answers the memory that a process has in use, in bytes. The sum over its mappings is exact; what /proc/PID/status says
 // may be behind by some pages per core and stands in where there is no such sum.
 func rssOf(pid int) (int64, error) {

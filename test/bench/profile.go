@@ -54,5 +54,5 @@ func (b *bench) save(ctx context.Context, s *subject, kind, from string) error {
 	}
 	path := filepath.Join(b.profile, fmt.Sprintf("%s-%d.pprof", kind, s.fleet.keys))
 	fmt.Fprintf(b.progress, "%s: go tool pprof -top %s %s\n", s.name, filepath.Join(b.bin, "dataplane"), path)
-	return os.WriteFile(path, data, 0o644) //nolint:gosec // a profile holds no secret
+	return os.WriteFile(path, data, 0o644)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"os"
 	"os/exec"
@@ -88,14 +89,9 @@ type figureReport struct {
 	Ratio *spread `json:"ratio,omitempty"`
 }
 
-const (
-	lightLoad = 1. / 3 // of a core, at loads that are the same for every proxy
-	heavier   = "the load took %.2f of a core at %s, %s: more than a third, so its latencies are not to be trusted"
-)
-
-func (b *bench) report(points []point, all results) report {
+func (b *bench) report(ctx context.Context, points []point, all results) report {
 	r := report{
-		Time: time.Now().UTC().Truncate(time.Second), Command: os.Args, Pool: b.version(), Machine: thisMachine(),
+		Time: time.Now().UTC().Truncate(time.Second), Command: os.Args, Pool: b.version(ctx), Machine: thisMachine(),
 		Rounds: b.rounds, Seconds: b.lasts.Seconds(), LeftOut: b.leftOut, Warnings: warnings(points, all),
 	}
 	for _, p := range points {
@@ -135,8 +131,8 @@ func (b *bench) figuresOf(p point, name string, all results) map[string]figureRe
 	return found
 }
 
-func (b *bench) version() string {
-	out, err := exec.Command(filepath.Join(b.bin, "dataplane"), "--version").Output()
+func (b *bench) version(ctx context.Context) string {
+	out, err := exec.CommandContext(ctx, filepath.Join(b.bin, "dataplane"), "--version").Output() //nolint:gosec // the data plane that was measured
 	if err != nil {
 		return ""
 	}
@@ -166,5 +162,5 @@ func (r report) write(path string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // it holds no secret
 		return err
 	}
-	return os.WriteFile(path, append(data, '\n'), 0o644) //nolint:gosec // it holds no secret
+	return os.WriteFile(path, append(data, '\n'), 0o644)
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -23,33 +22,31 @@ const pretended = "upstream"
 
 // serve is one of the servers until ctx ends: its name, where it listens and, for a proxy, where it forwards to.
 func serve(ctx context.Context, args []string) error {
-	if len(args) < 2 {
-		return errors.New("serve needs a name and an address")
-	}
-	l, err := net.Listen("tcp", args[1])
-	if err != nil {
-		return err
-	}
-	if args[0] == pretended {
+	switch {
+	case len(args) == 2 && args[0] == pretended:
+		l, err := net.Listen("tcp", args[1])
+		if err != nil {
+			return err
+		}
 		return upstream.Serve(ctx, l)
-	}
-	if len(args) < 3 {
-		return errors.New("a proxy needs an upstream")
-	}
-	config := bare.Config{Upstream: args[2], Key: os.Getenv(keyVariable)}
-	var h http.Handler
-	switch args[0] {
-	case hand:
-		h = bare.Hand(config)
-	case reverse:
-		h = bare.Reverse(config)
+	case len(args) == 3 && args[0] == hand:
+		return serveProxy(ctx, args[1], bare.Hand(bareConfig(args[2])))
+	case len(args) == 3 && args[0] == reverse:
+		return serveProxy(ctx, args[1], bare.Reverse(bareConfig(args[2])))
 	default:
-		return fmt.Errorf("nothing here is called %q", args[0])
+		return errors.New("serve needs a server's name and its addresses")
 	}
-	server := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}
+}
+
+func bareConfig(upstream string) bare.Config {
+	return bare.Config{Upstream: upstream, Key: os.Getenv(keyVariable)}
+}
+
+func serveProxy(ctx context.Context, addr string, h http.Handler) error {
+	server := &http.Server{Addr: addr, Handler: h, ReadHeaderTimeout: 10 * time.Second}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
-	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil

@@ -43,9 +43,9 @@ func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Mi
 // ratios divides round by round: what a shared machine does to a whole round falls out.
 func ratios(values, base []float64) []float64 {
 	var all []float64
-	for i := range min(len(values), len(base)) {
-		if base[i] > 0 {
-			all = append(all, values[i]/base[i])
+	for i, v := range values {
+		if i < len(base) && base[i] > 0 {
+			all = append(all, v/base[i])
 		}
 	}
 	return all

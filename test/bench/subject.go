@@ -17,7 +17,7 @@ import (
 type subject struct {
 	name   string
 	target load.Target
-	boot   func(context.Context) (*process, error) // starts it, and waits until it takes connections
+	boot   func(context.Context) (*process, error) // starts it
 	ready  func(context.Context, *process) error   // waits until it serves; nil: at once
 	fleet  *fleet                                  // of a pool
 
@@ -63,7 +63,11 @@ func (s *subject) lastWords() string {
 	if s.proc == nil {
 		return ""
 	}
-	return "\nThe end of its log:\n" + s.proc.lastWords()
+	words := s.proc.lastWords()
+	if words == "" {
+		return ""
+	}
+	return "\nThe end of its log:\n" + words
 }
 
 // cpu is what it has used; 0 for the upstream itself.

@@ -89,17 +89,3 @@ func columns(out io.Writer, rows [][]string) {
 		fmt.Fprintln(out, strings.TrimRight(line.String(), " "))
 	}
 }
-
-// warnings names the measurements whose load was not light. A load that saturates is meant to take what it can.
-func warnings(points []point, all results) []string {
-	var found []string
-	for _, p := range points {
-		for _, name := range p.subjects {
-			values := all.values(p.name, name, loadCores.name)
-			if p.fixed && len(values) > 0 && median(values) > lightLoad {
-				found = append(found, fmt.Sprintf(heavier, median(values), p.name, name))
-			}
-		}
-	}
-	return found
-}

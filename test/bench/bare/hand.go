@@ -64,7 +64,7 @@ func relay(w http.ResponseWriter, resp *http.Response, buf []byte) {
 				return
 			}
 		}
-		if err == io.EOF { //nolint:errorlint // Read returns it bare
+		if err == io.EOF {
 			return
 		}
 		if err != nil {

@@ -50,10 +50,7 @@ func (c *Crowd) Repeat(ctx context.Context, a Ask, times int, spread time.Durati
 	start := time.Now()
 	return c.all(ctx, start, func(ctx context.Context, i int, one *conn, mine *Result) error {
 		wait(ctx, start.Add(spread*time.Duration(i)/time.Duration(len(c.conns))))
-		for range times {
-			if ctx.Err() != nil {
-				return nil
-			}
+		for left := times; left > 0 && ctx.Err() == nil; left-- {
 			if err := one.ask(&a, mine); err != nil {
 				return err
 			}
