@@ -18,10 +18,11 @@ var foreseeable = map[string]string{
 	"controlplane/internal/pool/pool.go":   "spreads how long a limited key waits whose upstream does not say",
 	"dataplane/internal/leases/link.go":    "spreads reconnects",
 	"dataplane/internal/leases/sending.go": "spreads heartbeats",
+	"dataplane/internal/leases/view.go":    "spreads where rotations begin, and which of some names is forgotten",
 }
 
-// spreads are the functions that draw a wait, or what it is made of.
-var spreads = []string{"Float64", "Int64N", "IntN", "N"}
+// spreads are the functions that draw a wait or a place, or what they are made of.
+var spreads = []string{"Float64", "Int64N", "IntN", "N", "Uint64N"}
 
 // draws answers what a file draws from sources that can be foreseen and is not meant to, and how often it draws at all. src
 // may be nil: the file is read.
