@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/json"
+	"fmt"
 	"hash"
 	"math/rand/v2"
 	"reflect"
@@ -49,6 +50,18 @@ func TestTheOneSpelling(t *testing.T) {
 		if got, _ := canonical([]byte(body)); got != want {
 			t.Errorf("%s is spelt %s, want %s", body, got, want)
 		}
+	}
+}
+
+// Sorting is where members with one name could lose their order, and does so only with many.
+func TestManyMembersWithOneNameStayInTheirOrder(t *testing.T) {
+	var body strings.Builder
+	for n := range 200 {
+		fmt.Fprintf(&body, `,"%c":%d`, "aA"[n%2], n)
+	}
+	text := "{" + body.String()[1:] + "}"
+	if got, _ := canonical([]byte(text)); got != text {
+		t.Errorf("%s is spelt %s", text, got)
 	}
 }
 
@@ -152,7 +165,7 @@ var changes = map[string]func(*rand.Rand, *tree) bool{
 
 // Two bodies share a key if they mean the same, however they are written, and never if they differ, in whatever place.
 func TestAKeyIsAMeaning(t *testing.T) {
-	const seed, rounds = 1, 20_000
+	const seed, rounds = 1, 10_000
 	rng := rand.New(rand.NewPCG(seed, 0))
 	differ := map[string]int{}
 	names := slices.Sorted(func(yield func(string) bool) {
@@ -186,7 +199,7 @@ func TestAKeyIsAMeaning(t *testing.T) {
 		}
 	}
 	for _, name := range names {
-		if differ[name] < 50 {
+		if differ[name] < 20 {
 			t.Errorf("only %d pairs differed by %s", differ[name], name)
 		}
 	}
@@ -243,10 +256,8 @@ func unique(body []byte, v any) bool {
 	return o.read(body) && len(o.members) == count(v)
 }
 
+// FuzzKey holds the spelling against encoding/json. The seeds are in testdata.
 func FuzzKey(f *testing.F) {
-	f.Add([]byte(`{"model":"m","messages":[{"role":"user","content":"hi"}]}`), []byte(`{"messages":[{"content":"hi","role":"user"}],"model":"m"}`))
-	f.Add([]byte(`{"a":1,"a":2}`), []byte(`{"a":2,"a":1}`))
-	f.Add([]byte("{\"\\ud83d\":\"\xff\\u00e9\"}"), []byte(`{"`))
 	f.Fuzz(func(t *testing.T, one, other []byte) {
 		textOne, okOne := canonical(one)
 		textOther, okOther := canonical(other)
