@@ -184,6 +184,7 @@ func TestWhatHasNoKey(t *testing.T) {
 		{"one more, in many objects", `{"a":[` + strings.Repeat(`{"":0},`, maxMembers-1) + `{"":0}]}`, false},
 		{"names as long as may be", name(maxNames), true},
 		{"longer", name(maxNames + 1), false},
+		{"longer together", `{"a":[` + name(maxNames/2) + `,` + name(maxNames/2+1) + `]}`, false},
 	} {
 		k, ok := Question{Body: []byte(row.body)}.Key()
 		if ok != row.ok || ok == (k == Key{}) {
