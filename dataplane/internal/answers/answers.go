@@ -99,7 +99,7 @@ func (c *Cache) Get(k Key, now time.Time) (*Answer, Miss) {
 // meanwhile. Of two answers to the same question the later is kept.
 func (c *Cache) Put(m Miss, a Answer, ttl time.Duration, now time.Time) bool {
 	size := int64(len(a.ContentType) + len(a.Body))
-	if m == (Miss{}) || ttl <= 0 || size > c.maxAnswer {
+	if ttl <= 0 || size > c.maxAnswer {
 		return false
 	}
 	body := bytes.Clone(a.Body)

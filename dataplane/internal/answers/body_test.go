@@ -105,14 +105,15 @@ func (t *tree) meaning() string {
 	if t.kind == '{' {
 		slices.SortStableFunc(order, func(a, b int) int { return strings.Compare(group(t.names[a]), group(t.names[b])) })
 	}
-	s := string(t.kind)
+	var s strings.Builder
+	s.WriteByte(t.kind)
 	for _, i := range order {
 		if t.kind == '{' {
-			s += fmt.Sprint(t.names[i], ":")
+			fmt.Fprint(&s, t.names[i], ":")
 		}
-		s += t.members[i].meaning() + "|"
+		s.WriteString(t.members[i].meaning() + "|")
 	}
-	return s + "}"
+	return s.String() + "}"
 }
 
 // spell writes the value in one of its ways.

@@ -79,15 +79,15 @@ func (c *canon) value() {
 // object writes the members in their order, which is seldom the order of the text: pos and the outline's cursor jump to each
 // of them, and in the end to where the object ends.
 func (c *canon) object() {
-	sorted := c.sortMembers(c.pos)
+	first, end := c.sortMembers(c.pos)
 	c.putByte('{')
 	c.pos++
 	endPos, endCursor := c.pos, c.cursor
-	for i := range sorted.count {
-		if i > 0 {
+	for i := first; i < end; i++ {
+		if i > first {
 			c.putByte(',')
 		}
-		m := c.order[sorted.first+i].member // the nested ones may have moved order
+		m := c.order[i].member
 		c.pos, c.cursor = c.members[m].pos, m+1
 		c.text()
 		c.putByte(':')
@@ -97,7 +97,6 @@ func (c *canon) object() {
 			endPos, endCursor = c.pos, c.cursor
 		}
 	}
-	c.forget(sorted)
 	c.putByte('}')
 	c.pos, c.cursor = pastSpace(c.body, endPos)+len("}"), endCursor
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/json"
+	"fmt"
 	"hash"
 	"math/rand/v2"
 	"reflect"
@@ -37,6 +38,7 @@ func canonical(body []byte) (string, bool) {
 }
 
 func TestTheOneSpelling(t *testing.T) {
+	long := strings.Repeat("long", spillAt)
 	for body, want := range map[string]string{
 		` { } `:                            `{}`,
 		`{"b":[ ],"a":{ }}`:                `{"a":{},"b":[]}`,
@@ -44,11 +46,26 @@ func TestTheOneSpelling(t *testing.T) {
 		`{"z":{"y":[{"b":1,"a":2},{"d":3}]},"c":4}`: `{"c":4,"z":{"y":[{"a":2,"b":1},{"d":3}]}}`,
 		`{"":"\/\u0041\n\u001F\"\\\ud83d"}`:         `{"":"/A\u000a\u001f\"\\\ud83d"}`,
 		`{"B":1,"a":2,"b":3}`:                       `{"a":2,"B":1,"b":3}`,
-		`{"a":tru}`:                                 ``,
+		`{"b":"` + long + `\n","a":"` + long + `"}`: `{"a":"` + long + `","b":"` + long + `\u000a"}`,
+		`{"a":tru}`: ``,
 	} {
 		if got, _ := canonical([]byte(body)); got != want {
 			t.Errorf("%s is spelt %s, want %s", body, got, want)
 		}
+	}
+}
+
+// Sorting is where members with one name could lose their order, and does so only with many.
+func TestManyMembersWithOneNameStayInTheirOrder(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 0))
+	var list []string
+	for n := range 500 {
+		list = append(list, fmt.Sprintf(`"%c":%d`, "aAbBcC"[rng.IntN(6)], n))
+	}
+	got, _ := canonical([]byte("{" + strings.Join(list, ",") + "}"))
+	slices.SortStableFunc(list, func(a, b string) int { return int(a[1]|' ') - int(b[1]|' ') })
+	if want := "{" + strings.Join(list, ",") + "}"; got != want {
+		t.Errorf("got %s, want %s", got, want)
 	}
 }
 
@@ -152,7 +169,7 @@ var changes = map[string]func(*rand.Rand, *tree) bool{
 
 // Two bodies share a key if they mean the same, however they are written, and never if they differ, in whatever place.
 func TestAKeyIsAMeaning(t *testing.T) {
-	const seed, rounds = 1, 20_000
+	const seed, rounds = 1, 10_000
 	rng := rand.New(rand.NewPCG(seed, 0))
 	differ := map[string]int{}
 	names := slices.Sorted(func(yield func(string) bool) {
@@ -186,7 +203,7 @@ func TestAKeyIsAMeaning(t *testing.T) {
 		}
 	}
 	for _, name := range names {
-		if differ[name] < 50 {
+		if differ[name] < 20 {
 			t.Errorf("only %d pairs differed by %s", differ[name], name)
 		}
 	}
@@ -243,10 +260,8 @@ func unique(body []byte, v any) bool {
 	return o.read(body) && len(o.members) == count(v)
 }
 
+// FuzzKey holds the spelling against encoding/json. The seeds are in testdata.
 func FuzzKey(f *testing.F) {
-	f.Add([]byte(`{"model":"m","messages":[{"role":"user","content":"hi"}]}`), []byte(`{"messages":[{"content":"hi","role":"user"}],"model":"m"}`))
-	f.Add([]byte(`{"a":1,"a":2}`), []byte(`{"a":2,"a":1}`))
-	f.Add([]byte("{\"\\ud83d\":\"\xff\\u00e9\"}"), []byte(`{"`))
 	f.Fuzz(func(t *testing.T, one, other []byte) {
 		textOne, okOne := canonical(one)
 		textOther, okOther := canonical(other)

@@ -20,7 +20,7 @@ type outline struct {
 	body    []byte
 	members []member // of all objects, in the order of the text: an object's first member is followed by what is in it
 	cursor  int      // the first member that is still ahead
-	order   []named  // of the objects that are open: the outer ones first
+	order   []named  // of the objects that were begun, each sorted
 	names   []byte   // folded, of the same members
 }
 
@@ -34,9 +34,6 @@ type named struct {
 	from, to int // its folded name in names
 	member   int
 }
-
-// span is an object's part of order, and where its names begin.
-type span struct{ first, count, names int }
 
 func (o *outline) reset() {
 	*o = outline{members: o.members[:0], order: o.order[:0], names: o.names[:0]}
@@ -80,12 +77,12 @@ func (o *outline) read(body []byte) bool {
 	return true
 }
 
-// sortMembers sorts the members of the object at whose beginning the cursor is. Members whose names fold to the same stay in
-// their order.
-func (o *outline) sortMembers(pos int) span {
-	s := span{first: len(o.order), names: len(o.names)}
+// sortMembers appends the members of the object that begins at pos, and that the cursor has come to, to order and answers from
+// where to where. Members whose names fold to the same stay in their order.
+func (o *outline) sortMembers(pos int) (first, end int) {
+	first = len(o.order)
 	if o.body[pastSpace(o.body, pos+1)] == '}' {
-		return s
+		return first, first
 	}
 	for m := o.cursor; ; m = o.members[m].next {
 		from := len(o.names)
@@ -95,15 +92,8 @@ func (o *outline) sortMembers(pos int) span {
 			break
 		}
 	}
-	own := o.order[s.first:]
-	s.count = len(own)
-	slices.SortFunc(own, func(a, b named) int {
+	slices.SortFunc(o.order[first:], func(a, b named) int {
 		return cmp.Or(bytes.Compare(o.names[a.from:a.to], o.names[b.from:b.to]), cmp.Compare(a.member, b.member))
 	})
-	return s
-}
-
-// forget takes an object's members off the order again.
-func (o *outline) forget(s span) {
-	o.order, o.names = o.order[:s.first], o.names[:s.names]
+	return first, len(o.order)
 }

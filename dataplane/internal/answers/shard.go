@@ -21,7 +21,7 @@ type shard struct {
 
 // shelf is what is known of one provider's answers. Its counts outlive them.
 type shelf struct {
-	generation   uint64 // a new number with each clear, and never that of another shelf: what was asked before is not kept
+	generation   uint64 // from 1; a new number with each clear, and never that of another shelf: what was asked before is not kept
 	answers      int
 	bytes        int64
 	hits, misses uint64
