@@ -139,12 +139,12 @@ func TestPredecessor_A11(t *testing.T) {
 		what          string
 		failing       pool.KeyID // so many of ten
 		every         time.Duration
-		atOnce, times int // failures of each key every time
+		atOnce, times int // failures of each key every time; 0: one of one key, in turn
 	}{
 		{"all of them, hundreds a second", 10, time.Second, 50, 300},
 		{"all of them, as often as they served before", 10, time.Second, 1, 300},
 		{"eight of ten", 8, time.Second, 2, 300},
-		{"all of them, seldom", 10, 12 * time.Second, 1, 60},
+		{"all of them, seldom", 10, 4 * time.Second, 0, 120},
 	} {
 		f := newFleet(t, 10, "a", "b")
 		all := []pool.KeyID{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}
@@ -157,15 +157,18 @@ func TestPredecessor_A11(t *testing.T) {
 			f.pool.Observe(f.now, seen)
 		}
 		begin := f.now
-		for range row.times {
+		for n := range row.times {
 			var seen []pool.Observation
-			for _, id := range all {
+			for i, id := range all {
+				if row.atOnce == 0 && i != n%len(all) {
+					continue
+				}
 				if id > row.failing {
 					seen = append(seen, pool.Observation{Key: id, Good: 1})
 					continue
 				}
 				f.signal([]pool.NodeID{"a", "b"}[id%2], pool.Signal{Key: id, Reason: pool.ServerError, Count: row.atOnce})
-				seen = append(seen, pool.Observation{Key: id, Bad: uint64(row.atOnce)})
+				seen = append(seen, pool.Observation{Key: id, Bad: uint64(max(row.atOnce, 1))})
 			}
 			f.pass(row.every)
 			f.pool.Observe(f.now, seen)
@@ -174,8 +177,8 @@ func TestPredecessor_A11(t *testing.T) {
 				t.Fatalf("%s: %d keys are out after %v", row.what, out, since)
 			}
 		}
-		if row.every == time.Second && !f.pool.Blamed("ollama") {
-			t.Errorf("%s: the provider is not blamed", row.what)
+		if blamed := f.pool.Blamed("ollama"); blamed != (row.atOnce > 0) {
+			t.Errorf("%s: the provider is blamed: %v", row.what, blamed)
 		}
 		f.pass(30 * time.Second) // an interval between two probes
 		f.serve(all...)

@@ -207,7 +207,7 @@ func TestPredecessor_A13(t *testing.T) {
 		{"a stream ends too early", askStream, begins, chunk("b"), false, provider.Truncated, leases.EndTruncated},
 		{"a stream breaks off", askStream, begins, "ABORT", false, provider.Truncated, leases.EndTruncated},
 		{"an answer breaks off", askWhole, half, "ABORT", false, provider.Broken, leases.EndUpstreamError},
-		{"an error ends a stream", askStream, begins, failure, false, provider.Truncated, leases.EndTruncated},
+		{"an error ends a stream, and DONE follows", askStream, begins, failure + finish + doneEvent, false, provider.Truncated, leases.EndTruncated},
 		{"an error is all that a stream says", askStream, func(w http.ResponseWriter) { sendStream(w, ": x\n\n") }, failure, false, provider.Broken, leases.EndUpstreamError},
 		{"the client leaves a stream", askStream, begins, "", true, provider.Canceled, leases.EndCanceled},
 		{"the client leaves before there is an answer", askWhole, nil, "", true, provider.Canceled, leases.EndCanceled},
