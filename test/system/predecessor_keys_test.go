@@ -271,9 +271,13 @@ func TestPredecessor_A9(t *testing.T) {
 }
 
 // When most keys of a provider fail alike it is the provider's fault: no key is ejected for it, and half a minute after the
-// end, which is how long a probe waits for the next, every key serves.
+// end, which is how long a probe waits for the next, every key serves. That holds too if hardly anyone asks meanwhile.
 func TestPredecessor_A11(t *testing.T) {
-	for _, failing := range []int{10, 8} {
+	for _, row := range []struct {
+		failing int // of ten
+		pause   time.Duration
+		blamed  bool
+	}{{10, 0, true}, {8, 0, true}, {10, 15 * time.Second, false}} {
 		bubble(t, []string{"eu-1@eu-west"}, func(c *cluster) {
 			c.ready("eu-1")
 			for n := range 10 {
@@ -281,30 +285,39 @@ func TestPredecessor_A11(t *testing.T) {
 			}
 			token := c.addToken("eleven")
 			c.ask(token, 100)
-			for n := range failing {
+			for n := range row.failing {
 				c.behave(secret(n), fakellm.Behaviour{Status: 503})
 			}
-			for second := range 40 {
-				c.ask(token, 10)
+			for round := range 40 {
+				if row.pause == 0 {
+					c.ask(token, 10) // a second
+				} else {
+					c.ask(token, 1)
+					time.Sleep(row.pause)
+				}
 				// Ten seconds of failures must outweigh ten of success, and be reported.
-				if f := c.stats(); f.FailedKeys > 5 || (second > 12 && f.FailedKeys > 0) {
-					t.Errorf("%d fail: %v keys are ejected after %d s", failing, f.FailedKeys, second+1)
+				if f := c.stats(); f.FailedKeys > 5 || (round > 12 && f.FailedKeys > 0) {
+					t.Errorf("%+v: %v keys are ejected in round %d", row, f.FailedKeys, round)
 				}
 			}
-			if m := c.try("GET", "/metrics", ""); !strings.Contains(m.body, `apipool_provider_failing{provider="ollama"} 1`) {
-				t.Errorf("%d fail: the provider is not blamed: %s", failing, grep(m.body, "apipool_provider_failing"))
+			m := c.try("GET", "/metrics", "")
+			if strings.Contains(m.body, `apipool_provider_failing{provider="ollama"} 1`) != row.blamed {
+				t.Errorf("%+v: blame: %s", row, grep(m.body, "apipool_provider_failing"))
 			}
-			for n := range failing {
+			for n := range row.failing {
 				c.behave(secret(n), fakellm.Behaviour{})
 			}
 			before := len(c.upstream.Ledger())
-			c.ask(token, 300)
+			for range 6 {
+				c.ask(token, 10)
+				time.Sleep(4 * time.Second)
+			}
 			served := map[string]bool{}
 			for _, e := range c.upstream.Ledger()[before:] {
 				served[e.Key] = served[e.Key] || e.Outcome == fakellm.Completed
 			}
 			if f := c.stats(); f.ActiveKeys != 10 || len(served) != 10 {
-				t.Errorf("%d failed: after it %v keys are active, and %d serve", failing, f.ActiveKeys, len(served))
+				t.Errorf("%+v: after it %v keys are active, and %d serve", row, f.ActiveKeys, len(served))
 			}
 		})
 	}

@@ -180,9 +180,14 @@ func TestPredecessor_A11(t *testing.T) {
 		if blamed := f.pool.Blamed("ollama"); blamed != (row.atOnce > 0) {
 			t.Errorf("%s: the provider is blamed: %v", row.what, blamed)
 		}
-		f.pass(30 * time.Second) // an interval between two probes
-		f.serve(all...)
-		for _, id := range all {
+		for _, id := range all { // the first successes, one after the other
+			if f.health(id).Usable() {
+				f.signal("a", pool.Signal{Key: id, Reason: pool.Recovered})
+				f.serve(id)
+			}
+			f.pass(3 * time.Second)
+		}
+		for _, id := range all { // an interval between two probes has passed
 			f.wantStatus(id, pool.StatusActive, "")
 			if !f.nodes["a"].uses(id) || !f.nodes["b"].uses(id) {
 				t.Errorf("%s: key %d is not in use again", row.what, id)
