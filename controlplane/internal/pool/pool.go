@@ -78,6 +78,7 @@ type keyState struct {
 	since   time.Time // when the phase began
 	probe   probe     // the probe that runs now
 	ended   bool      // nodes have been told that an operator's disable is over
+	alone   time.Time // since when its strikes lack the proof that other keys serve; zero: they have it
 	softOut bool      // counted in its provider's softOut
 }
 

@@ -64,15 +64,34 @@ func (p *Pool) strikeLocked(now time.Time, k *keyState, s Signal) {
 	if !k.health.Usable() || pr == nil || pr.blamed {
 		return
 	}
+	p.proveLocked(now, k, pr)
 	h := k.health
 	h.Phase, h.Reason, h.Strikes = Watched, s.Reason, h.Strikes+max(s.Count, 1)
 	p.setLocked(now, k, h)
+	if k.alone.IsZero() && !pr.window.othersServe(now, k.key.ID) {
+		k.alone = now
+	}
 	p.ejectLocked(now, k, pr)
+}
+
+// proveLocked holds a key's strikes only if other keys served within the window around them. While none do it may be the
+// provider that fails, too seldom to be blamed: without this the first success after it would be proof against all the rest.
+func (p *Pool) proveLocked(now time.Time, k *keyState, pr *providerState) {
+	switch {
+	case k.alone.IsZero():
+	case now.Sub(k.alone) >= windowCells*time.Second:
+		h := k.health
+		h.Strikes = 0
+		p.setLocked(now, k, h)
+	case pr.window.othersServe(now, k.key.ID):
+		k.alone = time.Time{}
+	}
 }
 
 // ejectLocked puts a key out whose strikes are full, if there is proof that it is the key and not the provider: other keys
 // serve, and not too many are out already.
 func (p *Pool) ejectLocked(now time.Time, k *keyState, pr *providerState) {
+	p.proveLocked(now, k, pr)
 	if k.health.Phase != Watched || k.health.Strikes < pr.provider.Strikes {
 		return
 	}
@@ -193,6 +212,9 @@ func (p *Pool) setLocked(now time.Time, k *keyState, h Health) {
 	before := k.health
 	if h.Phase != before.Phase {
 		k.since = now
+	}
+	if h.Strikes == 0 {
+		k.alone = time.Time{}
 	}
 	k.health = h
 	if h.Phase != before.Phase && (!h.Usable() || !before.Usable()) {
