@@ -18,7 +18,8 @@ type remains struct{ goroutines, descriptors, connections, inFlight int }
 // rest closes the connections that are kept for later, on both sides of a node, and answers what is left.
 func (f *fleet) rest(id string) remains {
 	f.t.Helper()
-	f.web.CloseClientConnections()
+	f.web.Config.SetKeepAlivesEnabled(false) // closes those that are idle
+	f.web.Config.SetKeepAlivesEnabled(true)
 	f.client.CloseIdleConnections()
 	return f.remains(id)
 }
@@ -30,10 +31,14 @@ func (f *fleet) remains(id string) remains {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	return remains{
+	now := remains{
 		goroutines: metric(m, "go_goroutines"), descriptors: len(entries),
 		connections: metric(m, "apipool_client_connections"), inFlight: metric(m, "apipool_in_flight"),
 	}
+	if now.goroutines < 0 || now.connections < 0 || now.inFlight < 0 {
+		f.t.Fatalf("%s does not tell what it holds: %+v", id, now)
+	}
+	return now
 }
 
 // metric answers the figure of a metric without labels; -1: there is none.
@@ -55,7 +60,7 @@ func (f *fleet) wantNothingLeft(id string, before remains) {
 	for range 400 {
 		now = f.rest(id)
 		if now.goroutines <= before.goroutines && now.descriptors <= before.descriptors &&
-			now.connections <= 0 && now.inFlight <= 0 {
+			now.connections == 0 && now.inFlight == 0 {
 			return
 		}
 		time.Sleep(100 * time.Millisecond)

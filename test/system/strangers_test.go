@@ -84,9 +84,17 @@ type honest struct {
 	sent  int
 	took  []time.Duration
 	wrong []string
+	proto string // that the last answer came by
 }
 
-// serveHonest has honest clients ask without pause, in turn whole and streamed, until they are told to end.
+// protocol answers by which one the honest were served.
+func (h *honest) protocol() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.proto
+}
+
+// serveHonest has honest clients ask with hardly a pause, in turn whole and streamed, until they are told to end.
 func serveHonest(t *testing.T, token string, bases ...string) *honest {
 	ctx, stop := context.WithCancel(t.Context())
 	h := &honest{token: token, stop: stop, client: &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
@@ -97,6 +105,7 @@ func serveHonest(t *testing.T, token string, bases ...string) *honest {
 			h.wg.Go(func() {
 				for n := 0; ctx.Err() == nil; n++ {
 					h.ask(t.Context(), base, n%2 == 0)
+					time.Sleep(2 * time.Millisecond)
 				}
 			})
 		}
@@ -134,6 +143,9 @@ func (h *honest) exchange(ctx context.Context, base, text string, stream bool) s
 		return err.Error()
 	}
 	defer resp.Body.Close()
+	h.mu.Lock()
+	h.proto = resp.Proto
+	h.mu.Unlock()
 	got, err := io.ReadAll(resp.Body)
 	if err != nil || resp.StatusCode != http.StatusOK {
 		return fmt.Sprintf("%d %v %.200s", resp.StatusCode, err, got)

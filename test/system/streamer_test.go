@@ -30,7 +30,7 @@ type streamer struct {
 	served int
 }
 
-// another starts an upstream and adds it as a provider with one key, which bounds nothing.
+// stream starts the upstream and adds it as a provider with one key, which bounds nothing.
 func (f *fleet) stream(t *testing.T, s *streamer) {
 	t.Helper()
 	s.release, s.begun, s.left = make(chan struct{}), map[string]int{}, map[string]time.Time{}
