@@ -28,7 +28,7 @@ import (
 type fleet struct {
 	*operator
 	dir     string
-	web     *httptest.Server // the pretend upstream's
+	webs    []*httptest.Server // of pretend upstreams
 	control *process
 	nodes   map[string]*process
 	ports   map[string]string // what → address
@@ -85,7 +85,7 @@ func processes(t *testing.T, nodes ...string) *fleet {
 	upstream := fakellm.New(fakellm.Config{Dialect: fakellm.Ollama, KeepHeaders: true})
 	web := httptest.NewServer(upstream)
 	t.Cleanup(web.Close)
-	f := &fleet{dir: t.TempDir(), web: web, nodes: map[string]*process{}, ports: map[string]string{}}
+	f := &fleet{dir: t.TempDir(), webs: []*httptest.Server{web}, nodes: map[string]*process{}, ports: map[string]string{}}
 	f.operator = &operator{
 		t: t, token: adminToken, logs: &logs{}, upstream: upstream, client: &http.Client{Timeout: 30 * time.Second},
 	}

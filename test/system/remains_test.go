@@ -18,8 +18,10 @@ type remains struct{ goroutines, descriptors, connections, inFlight int }
 // rest closes the connections that are kept for later, on both sides of a node, and answers what is left.
 func (f *fleet) rest(id string) remains {
 	f.t.Helper()
-	f.web.Config.SetKeepAlivesEnabled(false) // closes those that are idle
-	f.web.Config.SetKeepAlivesEnabled(true)
+	for _, web := range f.webs {
+		web.Config.SetKeepAlivesEnabled(false) // closes those that are idle
+		web.Config.SetKeepAlivesEnabled(true)
+	}
 	f.client.CloseIdleConnections()
 	return f.remains(id)
 }

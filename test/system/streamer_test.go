@@ -36,6 +36,7 @@ func (f *fleet) stream(t *testing.T, s *streamer) {
 	s.release, s.begun, s.left = make(chan struct{}), map[string]int{}, map[string]time.Time{}
 	web := httptest.NewServer(s)
 	t.Cleanup(web.Close)
+	f.webs = append(f.webs, web)
 	f.admin("POST", "/admin/providers", fmt.Sprintf(`{"id":"streams","baseUrl":%q,"dialect":"openai","allowPrivateAddresses":true}`, web.URL), nil)
 	f.admin("POST", "/admin/api-keys", fmt.Sprintf(`{"apiKey":%q,"provider":"streams"}`, secret(19)), nil)
 }
