@@ -29,18 +29,30 @@ func (f *fleet) rest(id string) remains {
 func (f *fleet) remains(id string) remains {
 	f.t.Helper()
 	m := f.get("http://" + f.port(id+"-ops") + "/metrics").body
-	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", f.nodes[id].cmd.Process.Pid))
-	if err != nil {
-		f.t.Fatal(err)
-	}
 	now := remains{
-		goroutines: metric(m, "go_goroutines"), descriptors: len(entries),
+		goroutines: metric(m, "go_goroutines"), descriptors: f.descriptors(id),
 		connections: metric(m, "apipool_client_connections"), inFlight: metric(m, "apipool_in_flight"),
 	}
-	if now.goroutines < 0 || now.connections < 0 || now.inFlight < 0 {
+	if now.goroutines < 0 || now.descriptors == 0 || now.connections < 0 || now.inFlight < 0 {
 		f.t.Fatalf("%s does not tell what it holds: %+v", id, now)
 	}
 	return now
+}
+
+// descriptors answers how many a node has open, by the system's word; 0: it is gone.
+func (f *fleet) descriptors(id string) int {
+	entries, _ := os.ReadDir(fmt.Sprintf("/proc/%d/fd", f.nodes[id].cmd.Process.Pid))
+	return len(entries)
+}
+
+// logOf answers what a process has logged.
+func (f *fleet) logOf(t *testing.T, id string) string {
+	t.Helper()
+	text, err := os.ReadFile(f.path(id + ".log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 // metric answers the figure of a metric without labels; -1: there is none.
