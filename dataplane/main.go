@@ -75,6 +75,7 @@ func command() *cobra.Command {
 	f.Int64Var(&cfg.MaxBody, "max-body", 32<<20, "largest request body in bytes")
 	f.StringSliceVar(&cfg.CORSOrigins, "cors-origins", []string{"*"}, "origins that browsers may call from")
 	f.BoolVar(&cfg.ExposeRouteHeaders, "expose-route-headers", false, "tell clients attempts, key id and region of their requests")
+	f.StringSliceVar(&cfg.TrustedProxies, "trusted-proxies", nil, "networks whose X-Forwarded-For is believed")
 	f.StringVar(&cfg.TLSCertFile, "tls-cert-file", "", "certificate for --listen, PEM")
 	f.StringVar(&cfg.TLSKeyFile, "tls-key-file", "", "key for --listen, PEM")
 	f.StringVar(&logLevel, "log-level", "info", "debug, info, warn or error")

@@ -27,7 +27,10 @@ func (s *Server) opsServer() *http.Server {
 	mux.HandleFunc("GET /debug/pprof/trace", loopbackOnly(pprof.Trace))
 	return &http.Server{
 		Handler:           mux,
+		ConnState:         s.opsDoor.note,
 		ReadHeaderTimeout: 5 * time.Second,
+		WriteTimeout:      2 * time.Minute, // longer than a profile is asked for
+		IdleTimeout:       90 * time.Second,
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(s.cfg.Logger.Handler(), slog.LevelDebug),
 	}
@@ -81,6 +84,21 @@ func (s *Server) registerMetrics() {
 			}
 			return 1
 		}),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "apipool_client_connections", Help: "Connections of clients.",
+		}, func() float64 { return float64(s.door.Open()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "apipool_client_connections_max", Help: "Connections of clients that there may be; further ones wait.",
+		}, func() float64 { return float64(s.door.places) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "apipool_client_connections_refused_total", Help: "Connections closed because their address had half of all.",
+		}, func() float64 { return float64(s.door.refused.Load()) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "apipool_client_connections_evicted_total", Help: "Idle connections closed because others waited for a place.",
+		}, func() float64 { return float64(s.door.evicted.Load()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "apipool_failed_logins_held", Help: "Failed logins that wait for their answer.",
+		}, func() float64 { return float64(s.failures.Held()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "apipool_unacknowledged_batches", Help: "Outcome batches that the control plane has not confirmed.",
 		}, func() float64 { return float64(s.link.Reporter().Unconfirmed()) }),

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime/debug"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -18,6 +19,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"ollama-api-pool/dataplane/internal/leases"
+	"ollama-api-pool/dataplane/internal/origin"
 	"ollama-api-pool/dataplane/internal/proxy"
 )
 
@@ -38,6 +40,7 @@ type Config struct {
 	MaxBody            int64         // bytes of a request's body; default 32 MiB
 	CORSOrigins        []string      // default *
 	ExposeRouteHeaders bool          // x-pool-attempts, x-pool-key, x-pool-region on answers
+	TrustedProxies     []string      // networks or addresses whose X-Forwarded-For is believed; default none
 	TLSCertFile        string        // both or none
 	TLSKeyFile         string
 	Version            string
@@ -96,6 +99,9 @@ type Server struct {
 	registry *prometheus.Registry
 	public   net.Listener
 	ops      net.Listener
+	door     *door // of public
+	opsDoor  *door
+	failures *origin.Failures // of logins
 	draining atomic.Bool
 }
 
@@ -105,7 +111,13 @@ func New(c Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	trusted, err := origin.ParseTrusted(c.TrustedProxies)
+	if err != nil {
+		return nil, fmt.Errorf("--trusted-proxies: %w", err)
+	}
 	s := &Server{cfg: c, registry: prometheus.NewRegistry(), public: c.Listener, ops: c.OpsListener}
+	places := connections(descriptors(), debug.SetMemoryLimit(-1)) // only reads it
+	s.failures = origin.NewFailures(time.Now, heldFailures(places))
 	s.book = leases.NewBook(leases.Config{Now: c.Now, Logger: c.Logger})
 	s.proxy = proxy.New(proxy.Config{
 		Book: s.book, Version: c.Version, Region: c.Region, MaxBody: c.MaxBody, CORSOrigins: c.CORSOrigins,
@@ -117,13 +129,13 @@ func New(c Config) (*Server, error) {
 		Dial: c.DialControlPlane, Logger: c.Logger,
 	})
 	s.registerMetrics()
-	if err := s.listen(); err != nil {
+	if err := s.listen(places, trusted); err != nil {
 		return nil, err
 	}
 	return s, nil
 }
 
-func (s *Server) listen() (err error) {
+func (s *Server) listen(places int, trusted origin.Trusted) (err error) {
 	if s.public == nil {
 		if s.public, err = net.Listen("tcp", s.cfg.Listen); err != nil {
 			return err
@@ -134,6 +146,8 @@ func (s *Server) listen() (err error) {
 			return errors.Join(err, s.public.Close())
 		}
 	}
+	s.door, s.opsDoor = newDoor(s.public, places, trusted), newDoor(s.ops, opsConnections, nil)
+	s.public, s.ops = s.door, s.opsDoor
 	if s.cfg.TLSCertFile == "" {
 		return nil
 	}
@@ -185,6 +199,7 @@ func (s *Server) drain(ctx context.Context, public *http.Server) {
 	s.cfg.Logger.Info("draining", "in_flight", s.book.InFlight(), "timeout", s.cfg.DrainTimeout.String())
 	wait, cancel := context.WithTimeout(ctx, s.cfg.DrainTimeout)
 	defer cancel()
+	s.failures.Stop()
 	if err := public.Shutdown(wait); err != nil {
 		s.cfg.Logger.Warn("requests cut: the drain timeout is over", "in_flight", s.book.InFlight())
 		_ = public.Close()
@@ -198,11 +213,18 @@ func (s *Server) drain(ctx context.Context, public *http.Server) {
 
 func (s *Server) publicServer() *http.Server {
 	return &http.Server{
-		Handler:           s.proxy,
+		Handler:           &gate{next: s.proxy, most: int64(s.door.places)},
+		ConnState:         s.door.note,
 		ReadHeaderTimeout: 5 * time.Second,
 		IdleTimeout:       90 * time.Second,
 		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          slog.NewLogLogger(s.cfg.Logger.Handler(), slog.LevelDebug),
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: 250,
+			SendPingTimeout:      time.Minute, // a peer that has vanished is noticed though its streams are silent
+			PingTimeout:          15 * time.Second,
+			WriteByteTimeout:     time.Minute,
+		},
+		ErrorLog: slog.NewLogLogger(s.cfg.Logger.Handler(), slog.LevelDebug),
 		// No WriteTimeout: it would cut streams.
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -27,9 +28,12 @@ import (
 type fleet struct {
 	*operator
 	dir     string
+	webs    []*httptest.Server // of pretend upstreams
 	control *process
 	nodes   map[string]*process
 	ports   map[string]string // what → address
+	under   []string          // command that starts the next processes, such as prlimit with its options
+	env     []string          // of the next processes, besides the test's own
 }
 
 // process is one running binary.
@@ -48,9 +52,13 @@ var binaries = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	built = dir
-	build := exec.Command("go", "build", "-o", dir+"/", "./controlplane", "./dataplane", "./test/demo")
+	what, cgo := []string{"build", "-o", dir + "/"}, "CGO_ENABLED=0"
+	if watchesRaces { // then the binaries watch for them too
+		what, cgo = append(what, "-race"), "CGO_ENABLED=1"
+	}
+	build := exec.Command("go", append(what, "./controlplane", "./dataplane", "./test/demo")...)
 	build.Dir = "../.."
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	build.Env = append(os.Environ(), cgo)
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build: %w\n%s", err, out)
 	}
@@ -77,7 +85,7 @@ func processes(t *testing.T, nodes ...string) *fleet {
 	upstream := fakellm.New(fakellm.Config{Dialect: fakellm.Ollama, KeepHeaders: true})
 	web := httptest.NewServer(upstream)
 	t.Cleanup(web.Close)
-	f := &fleet{dir: t.TempDir(), nodes: map[string]*process{}, ports: map[string]string{}}
+	f := &fleet{dir: t.TempDir(), webs: []*httptest.Server{web}, nodes: map[string]*process{}, ports: map[string]string{}}
 	f.operator = &operator{
 		t: t, token: adminToken, logs: &logs{}, upstream: upstream, client: &http.Client{Timeout: 30 * time.Second},
 	}
@@ -117,13 +125,13 @@ func (f *fleet) startControl() {
 	f.wait(f.base + "/readyz")
 }
 
-func (f *fleet) startNode(name string) {
+func (f *fleet) startNode(name string, more ...string) {
 	f.t.Helper()
 	id, region, _ := strings.Cut(name, "@")
-	f.nodes[id] = f.start(id, "dataplane", []string{
+	f.nodes[id] = f.start(id, "dataplane", append([]string{
 		"--data-dir", f.path(id), "--control-plane", f.port("control"), "--listen", f.port(id),
 		"--ops-listen", f.port(id + "-ops"), "--node-id", id, "--region", region, "--log-level", "debug",
-	})
+	}, more...))
 }
 
 func (f *fleet) path(name string) string { return filepath.Join(f.dir, name) }
@@ -138,9 +146,10 @@ func (f *fleet) start(name, binary string, args []string) *process {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	p := &process{cmd: exec.Command(filepath.Join(dir, binary), args...), log: log, done: make(chan struct{})}
+	line := slices.Concat(f.under, []string{filepath.Join(dir, binary)}, args)
+	p := &process{cmd: exec.Command(line[0], line[1:]...), log: log, done: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = log, log
-	p.cmd.Env = append(os.Environ(), "APIPOOL_ADMIN_TOKEN="+adminToken, "APIPOOL_JOIN_TOKEN="+joinToken)
+	p.cmd.Env = slices.Concat(os.Environ(), []string{"APIPOOL_ADMIN_TOKEN=" + adminToken, "APIPOOL_JOIN_TOKEN=" + joinToken}, f.env)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // never outlives the test
 	if err := p.cmd.Start(); err != nil {
 		f.t.Fatal(err)

@@ -1,0 +1,6 @@
+//go:build race
+
+package system
+
+// watchesRaces says whether the tests were built with the race detector.
+const watchesRaces = true
