@@ -121,7 +121,8 @@ func New(c Config) (*Server, error) {
 	s.book = leases.NewBook(leases.Config{Now: c.Now, Logger: c.Logger})
 	s.proxy = proxy.New(proxy.Config{
 		Book: s.book, Version: c.Version, Region: c.Region, MaxBody: c.MaxBody, CORSOrigins: c.CORSOrigins,
-		ExposeRouteHeaders: c.ExposeRouteHeaders, DialUpstream: c.DialUpstream, Registerer: s.registry, Logger: c.Logger,
+		ExposeRouteHeaders: c.ExposeRouteHeaders, TrustedProxies: trusted, Failures: s.failures,
+		DialUpstream: c.DialUpstream, Registerer: s.registry, Logger: c.Logger,
 	})
 	s.link = leases.NewLink(leases.LinkConfig{
 		Book: s.book, Address: c.ControlPlane, DataDir: c.DataDir, NodeID: c.NodeID, Region: c.Region, Zone: c.Zone,

@@ -62,7 +62,10 @@ func (w *window) sum(now time.Time) int {
 // memory bounds what is held in buffers by all requests together.
 type memory struct{ free atomic.Int64 }
 
-const memoryForBodies = 256 << 20
+const (
+	memoryForBodies  = 256 << 20
+	memoryForAnswers = 64 << 20
+)
 
 func newMemory(n int64) *memory {
 	m := &memory{}
@@ -75,6 +78,9 @@ func bodyMemory() int64 {
 	limit := debug.SetMemoryLimit(-1) // only reads it
 	return min(memoryForBodies, limit/4)
 }
+
+// answerMemory is 64 MiB for answers that are kept, but never more than an eighth of what the process may have.
+func answerMemory() int64 { return min(memoryForAnswers, debug.SetMemoryLimit(-1)/8) }
 
 func (m *memory) take(n int64) bool {
 	for {

@@ -56,7 +56,7 @@ func TestPredecessor_A3(t *testing.T) {
 				}
 			}
 			shows("at first")
-			b.proxy.ForgetModels([]string{first})
+			b.proxy.Forget([]string{first})
 			shows("when one is forgotten")
 			if asked[first] != 2 || asked[second] != 1 {
 				t.Errorf("%s was forgotten and asked %d times, %s %d times", first, asked[first], second, asked[second])

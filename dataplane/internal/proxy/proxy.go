@@ -21,12 +21,13 @@ import (
 
 // Config makes a Proxy.
 type Config struct {
-	Book            Book           // keys and tokens. Required
-	Version, Region string         // told by /health
-	MaxBody         int64          // of a request; default 32 MiB
-	CORSOrigins     []string       // whose pages may call; nil: all ("*"), empty: none
-	TrustedProxies  origin.Trusted // whose word about where a request comes from is taken
-	Logger          *slog.Logger   // default: discards
+	Book            Book             // keys and tokens. Required
+	Version, Region string           // told by /health
+	MaxBody         int64            // of a request; default 32 MiB
+	CORSOrigins     []string         // whose pages may call; nil: all ("*"), empty: none
+	TrustedProxies  origin.Trusted   // whose word about where a request comes from is taken
+	Failures        *origin.Failures // of logins; default: one that holds back 256
+	Logger          *slog.Logger     // default: discards
 	// ExposeRouteHeaders adds x-pool-attempts, x-pool-key and x-pool-region to answers.
 	ExposeRouteHeaders bool
 	// DialUpstream replaces the dialer to upstreams, and with it the guard against private addresses.
@@ -54,6 +55,13 @@ func (c Config) clock() func() time.Time {
 		return c.Now
 	}
 	return time.Now
+}
+
+func (c Config) failures() *origin.Failures {
+	if c.Failures != nil {
+		return c.Failures
+	}
+	return origin.NewFailures(c.clock(), 256)
 }
 
 func (c Config) userAgent() string {
@@ -98,16 +106,10 @@ func newProxy(c Config, b lender) *Proxy {
 		book: b, maxBody: c.maxBody(), cors: newCORSPolicy(c.CORSOrigins), expose: c.ExposeRouteHeaders,
 		region: c.Region, version: c.Version, agent: c.userAgent(), log: c.logger(), now: c.clock(),
 		metrics: newMetrics(c.Registerer), upstreams: upstreams{dial: c.DialUpstream}, bodies: newMemory(bodyMemory()),
-		trusted: c.TrustedProxies, failures: origin.NewFailures(c.clock(), maxFailuresHeld),
-		answers: answers.New(answers.Config{}),
+		trusted: c.TrustedProxies, failures: c.failures(),
+		answers: answers.New(answers.Config{MaxBytes: answerMemory()}),
 	}
 }
-
-// maxFailuresHeld is how many failed logins may wait for their answer at the same time.
-const maxFailuresHeld = 256
-
-// LetStrangersGo answers all failed logins that are held back, now and from now on: a process that ends waits for none.
-func (p *Proxy) LetStrangersGo() { p.failures.Stop() }
 
 // CloseIdle closes the connections to upstreams that no request is using.
 func (p *Proxy) CloseIdle() { p.upstreams.closeIdle() }
