@@ -57,7 +57,7 @@ func TestATokensLimitsReachTheNodesAndChangeThere(t *testing.T) {
 		}
 		c.admin("GET", "/admin/tokens", "", &list)
 		got := list.ClientTokens[0]
-		if s := got.Stats; got.Limits.RequestsPerMinute != 3 || s.Total != 8 || s.Success != 4 || s.ClientError != 2 ||
+		if s := got.Stats; got.Limits.RequestsPerMinute != 3 || s.Total != 8 || s.Success != 4 || s.ClientError != 4 ||
 			s.InputTokens == 0 || s.OutputTokens == 0 {
 			t.Errorf("the token is shown as %+v", got)
 		}

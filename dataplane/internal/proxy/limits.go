@@ -57,10 +57,11 @@ func tellLimits(h http.Header, l tokens.Limits, left tokens.Allowance) {
 		l.TokensPerMinute, left.Tokens, left.TokensIn)
 }
 
-// problemTokenLimit says which of the token's limits is in the way. It must not speak of a quota: some SDKs give up then.
+// problemTokenLimit says which of the token's limits is in the way; that is nobody's failure but the client's. It must not
+// speak of a quota: some SDKs give up then.
 func problemTokenLimit(d *tokens.Denial) *problem {
 	p := &problem{
-		status: http.StatusTooManyRequests, typ: typeLimit, code: "rate_limit_exceeded", wait: d.Wait, end: leases.EndLimited,
+		status: http.StatusTooManyRequests, typ: typeLimit, code: "rate_limit_exceeded", wait: d.Wait, end: leases.EndClientError,
 		message: fmt.Sprintf("This API key is limited to %d %s.", d.Most, d.Limit),
 	}
 	if d.Wait == 0 {

@@ -38,7 +38,7 @@ func TestTokenLimits(t *testing.T) {
 		if a := b.do(b.request("GET", "/v1/models", "")); a.status == 429 {
 			t.Error("a list that is kept counts as a request")
 		}
-		if ends := b.book.ends(); ends[2] != leases.EndLimited {
+		if ends := b.book.ends(); ends[2] != leases.EndClientError {
 			t.Errorf("it ended as %v", ends[2])
 		}
 	})
