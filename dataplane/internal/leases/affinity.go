@@ -11,7 +11,7 @@ import (
 // any of them is its own. When a key comes, it takes its share from all others; when one goes, only its own requests move.
 // Looking from several points evens the shares out: from one, some keys would have many times the share of others.
 type circle struct {
-	points []uint64 // ascending
+	points []uint32 // ascending
 	turns  []int32  // whose they are: places in the tier's keys
 	spots  []int32  // the other way round
 	begin  []int32  // of the points that begin with so many bits: where the first stands
@@ -29,15 +29,15 @@ const (
 
 // newCircle takes the keys in the order of their turns.
 func newCircle(list []standing) circle {
-	width := bits.Len(uint(len(list) - 1))
+	width := bits.Len(uint(len(list)) / 2)
 	c := circle{
-		points: make([]uint64, len(list)), turns: make([]int32, len(list)), spots: make([]int32, len(list)),
-		begin: make([]int32, 1<<width), shift: 64 - width,
+		points: make([]uint32, len(list)), turns: make([]int32, len(list)), spots: make([]int32, len(list)),
+		begin: make([]int32, 1<<width), shift: 32 - width,
 	}
 	for turn := range list {
 		c.turns[turn] = int32(turn)
 	}
-	point := func(turn int32) uint64 { return mix(uint64(list[turn].key.ID)) }
+	point := func(turn int32) uint32 { return pointOf(uint64(list[turn].key.ID)) }
 	slices.SortFunc(c.turns, func(a, b int32) int { return cmp.Compare(point(a), point(b)) })
 	next := 0
 	for i, turn := range c.turns {
@@ -52,8 +52,8 @@ func newCircle(list []standing) circle {
 	return c
 }
 
-// spot answers where the first point behind this one stands; len(points): there is none before the circle closes.
-func (c *circle) spot(point uint64) int {
+// spot answers where the first key from this point on stands; len(points): there is none before the circle closes.
+func (c *circle) spot(point uint32) int {
 	at := int(c.begin[point>>c.shift])
 	for at < len(c.points) && c.points[at] < point {
 		at++
@@ -63,21 +63,21 @@ func (c *circle) spot(point uint64) int {
 
 // near is a key that lies close behind one of the points.
 type near struct {
-	distance uint64
-	key      *Key
+	distance uint32
+	spot     int32
 }
 
 // nearest answers the free keys of the view that are nearest to the affinity, the nearest first.
 func (t *tier) nearest(v *view, affinity uint64) (list [looks]near, n int) {
 	for i := range uint64(looks) {
-		point := mix(affinity + i*0x9e3779b97f4a7c15)
+		point := pointOf(affinity + i)
 		spot := v.near.next(t.circle.spot(point))
 		if spot < 0 {
 			if spot = v.near.next(0); spot < 0 {
 				return list, 0
 			}
 		}
-		one := near{t.circle.points[spot] - point, t.keys[t.circle.turns[spot]]}
+		one := near{t.circle.points[spot] - point, int32(spot)}
 		at := n
 		for ; at > 0 && list[at-1].distance > one.distance; at-- {
 			list[at] = list[at-1]
@@ -94,10 +94,10 @@ func (t *tier) mostLoans() float64 {
 	return maxOverMean*float64(t.loans.out.Load())/float64(keys) + spareLoans
 }
 
-// mix spreads what is alike all over the circle (the finalizer of SplitMix64).
-func mix(x uint64) uint64 {
-	x += 0x9e3779b97f4a7c15
+// pointOf spreads what is alike all over the circle (the finalizer of SplitMix64).
+func pointOf(x uint64) uint32 {
+	x *= 0x9e3779b97f4a7c15
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
 	x = (x ^ x>>27) * 0x94d049bb133111eb
-	return x ^ x>>31
+	return uint32((x ^ x>>31) >> 32)
 }

@@ -3,8 +3,9 @@ package leases
 import (
 	"fmt"
 	"maps"
+	"math"
 	"net/netip"
-	"slices"
+	"strconv"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -113,8 +114,11 @@ func (b *Book) putKeyLocked(k *leasev1.UpstreamKey) error {
 	of := &leased{
 		revision: k.GetRevision(), generation: k.GetGeneration(),
 		enabled:  k.GetState() == leasev1.AdminState_ADMIN_STATE_ENABLED,
-		provider: k.GetProviderId(), secret: NewSecret(k.GetSecret()),
-		weight: int(k.GetWeight()), priority: int(k.GetPriority()), models: k.GetModels(), expireTime: timeOf(k.GetExpireTime()),
+		provider: k.GetProviderId(), secret: NewSecret(k.GetSecret()), models: b.listLocked(k.GetModels()),
+		weight: uint8(min(max(k.GetWeight(), 1), maxWeight)), priority: int32(min(k.GetPriority(), math.MaxInt32)),
+	}
+	if k.GetExpireTime() != nil {
+		of.expires = max(k.GetExpireTime().AsTime().UnixMicro(), 1)
 	}
 	id := KeyID(k.GetId())
 	if b.full {
@@ -123,8 +127,8 @@ func (b *Book) putKeyLocked(k *leasev1.UpstreamKey) error {
 	switch {
 	case id == 0, of.secret.IsZero(), of.provider == "", of.generation == 0:
 		return fmt.Errorf("key without id, secret, provider or generation")
-	case of.weight > 100:
-		return fmt.Errorf("weight %d is above 100", of.weight)
+	case k.GetWeight() > maxWeight:
+		return fmt.Errorf("weight %d is above %d", k.GetWeight(), maxWeight)
 	}
 	held := b.keys[id]
 	if held == nil {
@@ -144,14 +148,47 @@ func (b *Book) putKeyLocked(k *leasev1.UpstreamKey) error {
 	}
 	if was.generation != of.generation {
 		held.marks.Store(nil)
-		held.limited.Store(0)
 	}
 	held.lease.Store(of)
-	if was.priority != of.priority || was.weight != of.weight || !slices.Equal(was.models, of.models) {
+	if was.priority != of.priority || was.weight != of.weight || was.models != of.models {
 		b.moved[of.provider] = struct{}{}
 	}
 	b.refreshLocked(held)
 	return nil
+}
+
+const maxWeight = 100
+
+// listLocked answers the one copy of this list of models; nil: there is none, all are allowed.
+func (b *Book) listLocked(models []string) *modelList {
+	if len(models) == 0 {
+		return nil
+	}
+	if len(b.lists) > len(b.keys)+64 { // of keys that have gone, most of them
+		clear(b.lists)
+		for _, k := range b.keys {
+			if l := k.lease.Load().models; l != nil {
+				b.lists[listText(l.patterns)] = l
+			}
+		}
+	}
+	text := listText(models)
+	l := b.lists[text]
+	if l == nil {
+		l = &modelList{models}
+		b.lists[text] = l
+	}
+	return l
+}
+
+// listText is the same for the same list of models and for no other.
+func listText(models []string) string {
+	var text []byte
+	for _, m := range models {
+		text = strconv.AppendInt(text, int64(len(m)), 10)
+		text = append(append(text, ':'), m...)
+	}
+	return string(text)
 }
 
 // dropKeyLocked wipes a key. Requests that have it finish; none starts with it.

@@ -92,10 +92,10 @@ func settings(sizes ...int) []setting {
 				return newDesk(tb, someKeys(n, func(k *leasev1.UpstreamKey) { k.Weight = uint32(k.GetId()%5 + 1) })...)
 			}, plain},
 			setting{"by affinity", n, func(tb testing.TB, n int) *desk { return newDesk(tb, someKeys(n, nil)...) }, func(i int) Want {
-				return Want{Provider: "ollama", Model: "m", Affinity: mix(uint64(i%1000)) | 1}
+				return Want{Provider: "ollama", Model: "m", Affinity: uint64(i%1000)<<32 + 1}
 			}},
 			setting{"by affinity, half out", n, outBut(func(id, n int) bool { return id%2 == 1 }, rejected), func(i int) Want {
-				return Want{Provider: "ollama", Model: "m", Affinity: mix(uint64(i%1000)) | 1}
+				return Want{Provider: "ollama", Model: "m", Affinity: uint64(i%1000)<<32 + 1}
 			}},
 		)
 	}

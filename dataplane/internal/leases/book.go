@@ -61,13 +61,14 @@ type Book struct {
 	arrived atomic.Uint64
 	_       [64]byte
 
-	mu    sync.Mutex          // guards what follows, and all changes to keys and the maps above
-	keys  map[KeyID]*Key      // held
-	early map[KeyID]*health   // told about keys that have not arrived yet
-	sync  map[any]struct{}    // named in the running full sync: KeyID, tokenID or provider id
-	told  map[KeyID]struct{}  // whose health was told in this session
-	full  bool                // a full sync is running
-	moved map[string]struct{} // providers whose rotation is to be made anew
+	mu    sync.Mutex            // guards what follows, and all changes to keys and the maps above
+	keys  map[KeyID]*Key        // held
+	early map[KeyID]*health     // told about keys that have not arrived yet
+	sync  map[any]struct{}      // named in the running full sync: KeyID, tokenID or provider id
+	told  map[KeyID]struct{}    // whose health was told in this session
+	full  bool                  // a full sync is running
+	lists map[string]*modelList // of the keys, by their text
+	moved map[string]struct{}   // providers whose rotation is to be made anew
 	wakes wakes
 }
 
@@ -76,6 +77,7 @@ func NewBook(c Config) *Book {
 	b := &Book{
 		now: c.Now, wall: c.Wall, log: c.Logger, tokens: tokens.NewDirectory(), probes: make(chan Probe, 1024),
 		keys: map[KeyID]*Key{}, early: map[KeyID]*health{}, moved: map[string]struct{}{},
+		lists: map[string]*modelList{},
 	}
 	if b.wall == nil {
 		b.wall = time.Now

@@ -3,8 +3,6 @@ package leases
 import (
 	"slices"
 	"time"
-
-	"ollama-api-pool/dataplane/internal/provider"
 )
 
 // Want is what a request wants of a key.
@@ -109,10 +107,10 @@ func (b *Book) choose(w *Want, miss *missed) (Loan, bool) {
 
 func (t *tier) lend(b *Book, v *view, w *Want, miss *missed) (Loan, bool) {
 	before := miss.barred
-	k, of := t.pick(b, v, w, miss)
+	k, of := t.pick(v, w, miss)
 	if v.model == "" && miss.barred-before >= manyBars {
 		if v = b.ownView(t, w.Model); k == nil {
-			k, of = t.pick(b, v, w, miss)
+			k, of = t.pick(v, w, miss)
 		}
 	}
 	if k == nil {
@@ -123,22 +121,17 @@ func (t *tier) lend(b *Book, v *view, w *Want, miss *missed) (Loan, bool) {
 	return Loan{key: k, of: of, from: t.loans}, true
 }
 
-func (t *tier) pick(b *Book, v *view, w *Want, miss *missed) (*Key, *leased) {
+func (t *tier) pick(v *view, w *Want, miss *missed) (*Key, *leased) {
 	if w.Affinity != 0 {
-		if k, of := t.kin(b, v, w, miss); k != nil {
+		if k, of := t.kin(v, w, miss); k != nil {
 			return k, of
 		}
 	}
-	turn := v.hand.Add(1) - 1
-	k, of, skipped := t.good(b, v, turn, w, miss)
-	if k == nil || skipped == 0 {
-		return k, of
-	}
-	// The turn was that of a key that is out. The next borrower looks behind the key that serves instead, so that none inherits
-	// the turns of those that are out; and if another request was faster, this one takes the next.
 	for {
-		turn = v.hand.Load()
-		k, of, skipped = t.good(b, v, turn, w, miss)
+		// The next borrower looks behind the key that serves, so that none inherits the turns of those that are out. If another
+		// request was faster, this one looks for the next turn.
+		turn := v.hand.Load()
+		k, of, skipped := t.good(v, turn, w, miss)
 		if k == nil || v.hand.CompareAndSwap(turn, turn+skipped+1) {
 			return k, of
 		}
@@ -146,28 +139,28 @@ func (t *tier) pick(b *Book, v *view, w *Want, miss *missed) (*Key, *leased) {
 }
 
 // kin picks by affinity.
-func (t *tier) kin(b *Book, v *view, w *Want, miss *missed) (*Key, *leased) {
+func (t *tier) kin(v *view, w *Want, miss *missed) (*Key, *leased) {
 	most := t.mostLoans()
 	list, n := t.nearest(v, w.Affinity)
 	for _, one := range list[:n] {
-		if float64(one.key.loans.Load()) > most {
-			continue
-		}
-		if of := one.key.good(w, miss); of != nil {
-			return one.key, of
+		turn := int(t.circle.turns[one.spot])
+		if k := t.keys[turn]; float64(k.loans.Load()) <= most {
+			if of := t.ask(turn, w, miss); of != nil {
+				return k, of
+			}
 		}
 	}
 	return nil, nil
 }
 
 // good answers the first key from this turn on that may serve, and how many turns of others lie before its.
-func (t *tier) good(b *Book, v *view, turn uint64, w *Want, miss *missed) (k *Key, of *leased, skipped uint64) {
+func (t *tier) good(v *view, turn uint64, w *Want, miss *missed) (k *Key, of *leased, skipped uint64) {
 	for {
 		at, more := t.from(v, turn+skipped)
 		if skipped += more; at < 0 || skipped >= t.turns { // none, or the first again
 			return nil, nil, 0
 		}
-		if of = t.keys[at].good(w, miss); of != nil {
+		if of = t.ask(at, w, miss); of != nil {
 			return t.keys[at], of, skipped
 		}
 		if v.model == "" && miss.barred >= manyBars {
@@ -177,12 +170,13 @@ func (t *tier) good(b *Book, v *view, turn uint64, w *Want, miss *missed) (k *Ke
 	}
 }
 
-// good answers the key as it is now if the request may have it; nil: it may not. The views say which keys are worth asking; what
-// the key says itself is what counts.
-func (k *Key) good(w *Want, miss *missed) *leased {
+// ask answers the key of this turn as it is now if the request may have it; nil: it may not. The views say which keys are worth
+// asking; what the key says itself is what counts.
+func (t *tier) ask(turn int, w *Want, miss *missed) *leased {
 	miss.looked++
+	k := t.keys[turn]
 	of := k.lease.Load()
-	if !provider.MatchModel(of.models, w.Model) { // its list is about to take effect in the views
+	if of.models != t.lists[t.list[turn]] && !of.models.match(w.Model) { // it has another list since the view was made
 		miss.model = true
 		return nil
 	}

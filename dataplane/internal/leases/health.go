@@ -95,11 +95,8 @@ func (b *Book) judge(l Loan, model string, v provider.Verdict) {
 	}
 }
 
-// praise ends a row of limits, and signals the success that ends a row of failures.
+// praise signals the success that ends a row of failures.
 func (b *Book) praise(l Loan) {
-	if l.key.limited.Load() != 0 {
-		l.key.limited.Store(0)
-	}
 	h := l.key.state.Load()
 	if h == nil || !h.watched || !h.speaksOf(l.of) {
 		return
@@ -120,7 +117,7 @@ func (b *Book) cool(l Loan, why reason, wait time.Duration) {
 		case h.open && (h.until == 0 || now < h.until):
 			return h, false
 		default:
-			wait = rateWait(int(l.key.limited.Add(1) - 1))
+			wait = rateWait(l.limitedAgainLocked())
 		}
 		until := now + wait
 		worse := h.open && (h.until == 0 || h.until >= until)

@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"sync/atomic"
 	"time"
+
+	"ollama-api-pool/dataplane/internal/provider"
 )
 
 // KeyID names an upstream key.
@@ -18,35 +20,41 @@ func (id KeyID) String() string {
 }
 
 // Key is a leased key. The object is stable for as long as the node holds the key, so that a request that borrowed it can
-// look again at any moment; what may change is behind atomics.
+// look again at any moment; what may change is behind atomics. It fills one cache line, as does its lease: going through a
+// hundred thousand of them costs hardly anything but the fetching of these lines.
 type Key struct {
 	ID   KeyID
 	book *Book
 
-	lease   atomic.Pointer[leased] // what the control plane gave
-	state   atomic.Pointer[health] // what is held against it; nil: nothing
-	marks   atomic.Pointer[[]mark] // what is held against it for single models; nil: nothing
-	loans   atomic.Int32           // out at this moment
-	limited atomic.Int32           // 429s without a hint in a row
+	lease atomic.Pointer[leased] // what the control plane gave
+	state atomic.Pointer[health] // what is held against it; nil: nothing
+	marks atomic.Pointer[[]mark] // what is held against it for single models; nil: nothing
+	loans atomic.Int32           // out at this moment
 
 	// Guarded by the Book's lock.
-	tier  *tier         // where it stands in the rotation; nil: not yet, or no more
-	turn  int32         // its first there
-	place int32         // in wakes, from 1; 0: not there
-	wake  time.Duration // when it is to be looked at again; see wakes
+	place int32 // in wakes, from 1; 0: not there
+	turn  int32 // its place in its tier
+	tier  *tier // nil: not in the rotation yet
 }
 
 // leased is a key as the control plane gave it; immutable.
 type leased struct {
 	revision   uint64
 	generation uint64
-	enabled    bool
-	provider   string
+	expires    int64 // calendar microseconds; 0: never
 	secret     Secret
-	weight     int
-	priority   int
-	models     []string
-	expireTime time.Time
+	models     *modelList
+	provider   string
+	priority   int32
+	weight     uint8 // 1 to 100
+	enabled    bool
+}
+
+// modelList is what models a key may serve; nil: all. Keys with the same list share it.
+type modelList struct{ patterns []string }
+
+func (l *modelList) match(model string) bool {
+	return l == nil || provider.MatchModel(l.patterns, model)
 }
 
 // block is why a key may not be used now.
@@ -101,5 +109,5 @@ func (k *Key) probeable(b *Book) bool {
 
 // over says whether an operator wants this copy used no more, or its life is over.
 func (of *leased) over(b *Book) bool {
-	return !of.enabled || (!of.expireTime.IsZero() && !b.wall().Before(of.expireTime))
+	return !of.enabled || (of.expires != 0 && b.wall().UnixMicro() >= of.expires)
 }

@@ -11,7 +11,7 @@ import (
 // mark bars a key for one model, while it serves all others. Marks are this node's own and nobody else is told of them: they
 // are short, and cost the others one try each. They speak of one generation of the key; immutable.
 type mark struct {
-	model      string
+	model      string // empty: it bars for nothing, and counts the limits of the key itself
 	generation uint64
 	until      time.Duration // of the Book's clock
 	limited    bool          // by a limit on the rate; otherwise the upstream forbids the model to the key
@@ -73,21 +73,35 @@ func (b *Book) bar(l Loan, model string, v provider.Verdict) {
 	b.refreshLocked(l.key)
 }
 
-// forgive ends the row of limits that a success of the key with this model breaks. What is to be waited for still is.
+// limitedAgainLocked counts a limit of the key itself without a hint, and answers how many there were in a row before.
+func (l Loan) limitedAgainLocked() int {
+	old, others := l.key.without("", l.of.generation)
+	next := mark{generation: l.of.generation, limited: true, row: old.row + 1}
+	l.key.marks.Store(new(bounded(append(others, next))))
+	return old.row
+}
+
+// forgive ends the rows of limits that a success of the key with this model breaks: the model's and the key's own. What is to
+// be waited for still is.
 func (b *Book) forgive(l Loan, model string) {
-	if !slices.ContainsFunc(l.key.marked(), func(m mark) bool { return m.model == model && m.row > 0 }) {
+	broken := func(m mark) bool {
+		return m.row > 0 && m.generation == l.of.generation && (m.model == model || m.model == "")
+	}
+	if !slices.ContainsFunc(l.key.marked(), broken) {
 		return
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	old, others := l.key.without(model, l.of.generation)
-	if old.row == 0 { // somebody else was faster, or the key has a new secret
-		return
+	var kept []mark
+	for _, m := range l.key.marked() {
+		if broken(m) {
+			m.row = 0
+		}
+		if m.row > 0 || b.now() < m.until {
+			kept = append(kept, m)
+		}
 	}
-	if old.row = 0; b.now() < old.until {
-		others = append(others, old)
-	}
-	l.key.marks.Store(new(others))
+	l.key.marks.Store(new(kept))
 	b.refreshLocked(l.key)
 }
 

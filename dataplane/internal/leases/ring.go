@@ -3,7 +3,6 @@ package leases
 import (
 	"cmp"
 	"slices"
-	"strconv"
 	"sync/atomic"
 )
 
@@ -16,14 +15,14 @@ type ring struct{ tiers []*tier }
 // Which keys a turn may fall to at this moment is told by views; see view.go. What a tier is made of never changes: when
 // keys come or go, the provider gets new tiers.
 type tier struct {
-	priority int
+	priority int32
 	keys     []*Key
 	passes   []pass
 	turns    uint64 // in all passes
 	circle   circle // the same keys, for requests with an affinity
 
-	lists [][]string // the lists of models that the keys have, each once
-	list  []int32    // which of them each key has
+	lists []*modelList // that the keys have, each once
+	list  []int32      // which of them each key has
 
 	loans *loans // out of this tier; the same as in the tier that this one replaces
 	views views
@@ -42,9 +41,10 @@ type loans struct {
 
 // standing is a key with what its place depends on.
 type standing struct {
-	key              *Key
-	of               *leased
-	priority, weight int
+	key      *Key
+	models   *modelList
+	priority int32
+	weight   int
 }
 
 // buildRingsLocked makes anew the rotation of the providers whose keys have come, gone or changed their places. Hands stay where
@@ -58,7 +58,7 @@ func (b *Book) buildRingsLocked() {
 		of := k.lease.Load()
 		if _, moved := b.moved[of.provider]; moved {
 			lists[of.provider] = append(lists[of.provider], standing{
-				key: k, of: of, priority: of.priority, weight: max(of.weight, 1),
+				key: k, models: of.models, priority: of.priority, weight: int(of.weight),
 			})
 		}
 	}
@@ -100,7 +100,7 @@ func buildRing(list []standing, old *ring) *ring {
 }
 
 // tier answers the tier of this priority; nil: there is none.
-func (r *ring) tier(priority int) *tier {
+func (r *ring) tier(priority int32) *tier {
 	if r == nil {
 		return nil
 	}
@@ -116,16 +116,15 @@ func (r *ring) tier(priority int) *tier {
 // which they lie in memory, which makes going through many of them several times faster.
 func buildTier(list []standing, old *tier) *tier {
 	t := &tier{priority: list[0].priority, circle: newCircle(list), loans: &loans{}}
-	known := map[string]int32{}
+	known := map[*modelList]int32{}
 	for turn, s := range list {
 		s.key.tier, s.key.turn = t, int32(turn)
 		t.keys = append(t.keys, s.key)
-		text := listText(s.of.models)
-		n, ok := known[text]
+		n, ok := known[s.models]
 		if !ok {
 			n = int32(len(t.lists))
-			known[text] = n
-			t.lists = append(t.lists, s.of.models)
+			known[s.models] = n
+			t.lists = append(t.lists, s.models)
 		}
 		t.list = append(t.list, n)
 	}
@@ -160,16 +159,6 @@ func gcd(a, b int) int {
 		a, b = b, a%b
 	}
 	return a
-}
-
-// listText is the same for the same list of models and for no other.
-func listText(models []string) string {
-	var text []byte
-	for _, m := range models {
-		text = strconv.AppendInt(text, int64(len(m)), 10)
-		text = append(append(text, ':'), m...)
-	}
-	return string(text)
 }
 
 // passOf answers the pass that this turn is in.

@@ -7,8 +7,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
-
-	"ollama-api-pool/dataplane/internal/provider"
 )
 
 // view says which keys of a tier are free for certain models, and where their rotation stands. It is kept up to date under the
@@ -37,7 +35,7 @@ type views struct {
 	whole  *view                            // whatever the model
 	shared atomic.Pointer[map[string]*view] // by lists; replaced whole, under the Book's lock
 	own    atomic.Pointer[map[string]*view] // by model; alike
-	names  *names                           // nil: no key's list names any model
+	names  *names                           // nil: all keys may serve all models
 }
 
 const (
@@ -51,7 +49,7 @@ func (vs *views) init(t *tier, hand uint64) {
 	vs.whole.hand.Store(hand)
 	vs.shared.Store(&map[string]*view{})
 	vs.own.Store(&map[string]*view{})
-	if len(t.lists) > 1 || len(t.lists[0]) > 0 {
+	if len(t.lists) > 1 || t.lists[0] != nil {
 		vs.names = &names{seed: maphash.MakeSeed()}
 	}
 }
@@ -94,7 +92,7 @@ func (t *tier) view(b *Book, model string) *view {
 func (t *tier) listsFor(model string) []byte {
 	lists, all := make([]byte, (len(t.lists)+7)/8), true
 	for i, l := range t.lists {
-		if provider.MatchModel(l, model) {
+		if l.match(model) {
 			lists[i/8] |= 1 << (i % 8)
 		} else {
 			all = false

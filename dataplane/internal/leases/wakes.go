@@ -11,8 +11,13 @@ import (
 // model. No timer runs for them: whoever wants a key looks whether any is due, which is one comparison, and puts those that are
 // back into their views. Guarded by the Book's lock, but for next.
 type wakes struct {
-	keys []*Key
+	keys []wake
 	next atomic.Int64 // when the first is due; never: there is none
+}
+
+type wake struct {
+	at  time.Duration
+	key *Key
 }
 
 const (
@@ -77,7 +82,7 @@ func (b *Book) wakeDueLocked(now time.Duration) {
 		if int64(now) < b.wakes.next.Load() {
 			return
 		}
-		b.refreshLocked(b.wakes.keys[0])
+		b.refreshLocked(b.wakes.keys[0].key)
 	}
 }
 
@@ -91,43 +96,45 @@ func (b *Book) mend(k *Key) {
 
 // plan notes when the key is to be looked at again, instead of what was noted before.
 func (w *wakes) plan(k *Key, at time.Duration) {
-	k.wake = at
-	switch {
-	case at == never && k.place == 0:
+	switch here := int(k.place) - 1; {
+	case at == never && here < 0:
 		return
 	case at == never:
-		heap.Remove(w, int(k.place-1))
-	case k.place == 0:
-		heap.Push(w, k)
+		heap.Remove(w, here)
+	case here < 0:
+		heap.Push(w, wake{at, k})
 	default:
-		heap.Fix(w, int(k.place-1))
+		w.keys[here].at = at
+		heap.Fix(w, here)
 	}
-	w.next.Store(int64(never))
+	next := never
 	if len(w.keys) > 0 {
-		w.next.Store(int64(w.keys[0].wake))
+		next = w.keys[0].at
 	}
+	w.next.Store(int64(next))
 }
 
-// Len, Less, Swap, Push and Pop are what package heap asks for.
+// What package heap asks for; a key knows its place.
 
 func (w *wakes) Len() int           { return len(w.keys) }
-func (w *wakes) Less(i, j int) bool { return w.keys[i].wake < w.keys[j].wake }
+func (w *wakes) Less(i, j int) bool { return w.keys[i].at < w.keys[j].at }
 
 func (w *wakes) Swap(i, j int) {
 	w.keys[i], w.keys[j] = w.keys[j], w.keys[i]
-	w.keys[i].place, w.keys[j].place = int32(i+1), int32(j+1)
+	w.keys[i].key.place, w.keys[j].key.place = int32(i+1), int32(j+1)
 }
 
 func (w *wakes) Push(x any) {
-	k := x.(*Key)
-	w.keys = append(w.keys, k)
-	k.place = int32(len(w.keys))
+	one := x.(wake)
+	w.keys = append(w.keys, one)
+	one.key.place = int32(len(w.keys))
 }
 
 func (w *wakes) Pop() any {
 	last := len(w.keys) - 1
-	k := w.keys[last]
-	w.keys[last], k.place = nil, 0
+	one := w.keys[last]
+	one.key.place = 0
+	w.keys[last] = wake{}
 	w.keys = w.keys[:last]
-	return k
+	return one
 }
