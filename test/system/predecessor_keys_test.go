@@ -242,16 +242,19 @@ func TestPredecessor_A9(t *testing.T) {
 			}
 			c.admin("GET", "/admin/api-keys/"+id, "", &k)
 			if left := time.Until(k.Until); k.Status != row.status || left > row.wait || left < row.wait-3*time.Second {
-				t.Errorf("%s: it is %s for %v", row.what, k.Status, left)
+				t.Fatalf("%s: it is %s for %v", row.what, k.Status, left)
 			}
-			c.behave(secret(0), fakellm.Behaviour{})
+			c.behave(secret(0), fakellm.Behaviour{Delay: 500 * time.Millisecond}) // long enough to be asked again
 			used := c.uses(secret(0))
 			time.Sleep(time.Until(k.Until) - 400*time.Millisecond)
 			if c.ask(token, 3); c.uses(secret(0)) != used {
 				t.Errorf("%s: used before its end", row.what)
 			}
 			time.Sleep(time.Until(k.Until) + row.told)
-			if c.ask(token, 3); c.uses(secret(0)) != used+1 {
+			for range 3 { // at this instant
+				c.chat("eu-1", token, "", false)
+			}
+			if c.uses(secret(0)) != used+1 {
 				t.Errorf("%s: of three requests from its end on it had %d", row.what, c.uses(secret(0))-used)
 			}
 			if status, reason := c.keyStatus(id); status != "active" {
@@ -308,9 +311,9 @@ func TestPredecessor_A11(t *testing.T) {
 				c.behave(secret(n), fakellm.Behaviour{})
 			}
 			before := len(c.upstream.Ledger())
-			for range 6 {
-				c.ask(token, 10)
-				time.Sleep(4 * time.Second)
+			for range 15 { // slowly: the first success is reported before most keys have had another chance
+				c.ask(token, 1)
+				time.Sleep(1900 * time.Millisecond)
 			}
 			served := map[string]bool{}
 			for _, e := range c.upstream.Ledger()[before:] {
@@ -328,20 +331,26 @@ func TestPredecessor_A13(t *testing.T) {
 	bubble(t, []string{"eu-1@eu-west"}, func(c *cluster) {
 		c.ready("eu-1")
 		c.admin("PATCH", "/admin/providers/ollama", `{"timeouts":{"firstByte":20}}`, nil)
-		c.addKey(secret(0), fakellm.Behaviour{})
+		id := c.addKey(secret(0), fakellm.Behaviour{})
 		token := c.addToken("thirteen")
+		type counts struct{ Total, Success, Failure float64 }
+		ofKey := func() counts {
+			var k struct{ Stats counts }
+			c.admin("GET", "/admin/api-keys/"+id, "", &k)
+			return k.Stats
+		}
 		slow := fakellm.Behaviour{Chunks: 10, ChunkInterval: time.Second}
 		with := func(change func(b *fakellm.Behaviour)) fakellm.Behaviour {
 			b := slow
 			change(&b)
 			return b
 		}
-		good, bad, neither := [2]float64{1, 0}, [2]float64{0, 1}, [2]float64{}
+		good, bad, neither := counts{1, 1, 0}, counts{1, 0, 1}, counts{1, 0, 0}
 		for _, row := range []struct {
 			what   string
 			does   fakellm.Behaviour
 			leaves bool
-			want   [2]float64 // successes and failures, of requests and of attempts alike
+			want   counts // of requests, and of the key's attempts
 		}{
 			{"a whole stream", slow, false, good},
 			{"a stream that is cut", with(func(b *fakellm.Behaviour) { b.TruncateAfter = 8 }), false, bad},
@@ -351,7 +360,7 @@ func TestPredecessor_A13(t *testing.T) {
 			{"a client that leaves", slow, true, neither},
 			{"silence", fakellm.Behaviour{Hang: true}, false, bad},
 		} {
-			before := c.stats()
+			before, key := c.stats(), ofKey()
 			c.behave(secret(0), row.does)
 			ctx, leave := context.WithCancel(c.t.Context())
 			done := make(chan struct{})
@@ -368,8 +377,8 @@ func TestPredecessor_A13(t *testing.T) {
 				c.do(req)
 			}()
 			time.Sleep(6 * time.Second)
-			if now := c.stats(); now != before {
-				t.Errorf("%s: counted before its end: %+v", row.what, now)
+			if now := c.stats(); now != before || ofKey() != key {
+				t.Errorf("%s: counted before its end: %+v %+v", row.what, now, ofKey())
 			}
 			if row.leaves {
 				leave()
@@ -378,12 +387,11 @@ func TestPredecessor_A13(t *testing.T) {
 			leave()
 			c.settle()
 			now := c.stats()
-			got := [2][2]float64{
-				{now.SuccessCount - before.SuccessCount, now.FailureCount - before.FailureCount},
-				{now.UpstreamAttempts - before.UpstreamAttempts, now.AttemptFailures - before.AttemptFailures},
-			}
-			if got != [2][2]float64{row.want, {1, row.want[1]}} || now.TotalRequests != before.TotalRequests+1 {
-				t.Errorf("%s: counted %v and %v requests", row.what, got, now.TotalRequests-before.TotalRequests)
+			requests := counts{now.TotalRequests - before.TotalRequests, now.SuccessCount - before.SuccessCount, now.FailureCount - before.FailureCount}
+			is := ofKey()
+			attempts := counts{is.Total - key.Total, is.Success - key.Success, is.Failure - key.Failure}
+			if requests != row.want || attempts != row.want || now.UpstreamAttempts != before.UpstreamAttempts+1 {
+				t.Errorf("%s: counted %+v of requests and %+v of attempts, want %+v", row.what, requests, attempts, row.want)
 			}
 		}
 		if n := c.uses(secret(0)); n != 7 {

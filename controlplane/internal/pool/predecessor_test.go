@@ -19,22 +19,27 @@ func (f *fleet) health(id pool.KeyID) pool.Health {
 	return v.Health
 }
 
-// After N failures, whoever met them, N are held against the key, and it goes with the one that the provider's setting names.
+// After N failures, whoever met them and however seldom, N are held against the key, and it goes with the one that the
+// provider's setting names.
 func TestPredecessor_A7(t *testing.T) {
 	for _, limit := range []int{1, 2, 3, 5, 10, 100} {
-		f := newFleet(t, 4, "a", "b")
-		f.strikes(limit)
-		f.serve(2, 3, 4)
-		for n := 1; n <= limit; n++ {
-			f.wantStatus(1, pool.StatusActive, "")
-			f.signal([]pool.NodeID{"a", "b"}[n%2], pool.Signal{Key: 1, Reason: pool.ServerError})
-			if got := f.health(1).Strikes; got != n {
-				t.Errorf("of %d: %d failures count as %d", limit, n, got)
+		for _, pause := range []time.Duration{0, time.Minute} {
+			f := newFleet(t, 4, "a", "b")
+			f.strikes(limit)
+			f.serve(2, 3, 4)
+			for n := 1; n <= limit; n++ {
+				f.wantStatus(1, pool.StatusActive, "")
+				f.pass(pause)
+				f.signal([]pool.NodeID{"a", "b"}[n%2], pool.Signal{Key: 1, Reason: pool.ServerError})
+				f.serve(2) // answers what the key has failed
+				if got := f.health(1).Strikes; got != n {
+					t.Errorf("of %d, one in %v: %d failures count as %d", limit, pause, n, got)
+				}
 			}
-		}
-		f.wantStatus(1, pool.StatusAutoDisabled, "server_error")
-		if f.nodes["a"].uses(1) || f.nodes["b"].uses(1) || f.out() != 1 {
-			t.Errorf("of %d: it is used, or another is out: %d", limit, f.out())
+			f.wantStatus(1, pool.StatusAutoDisabled, "server_error")
+			if f.nodes["a"].uses(1) || f.nodes["b"].uses(1) || f.out() != 1 {
+				t.Errorf("of %d, one in %v: it is used, or another is out: %d", limit, pause, f.out())
+			}
 		}
 	}
 }
