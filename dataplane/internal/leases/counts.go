@@ -51,6 +51,15 @@ func (c *counts) attempt(key KeyID, providerID string, a Attempt) {
 		k.FirstByteMsSum += uint64(a.FirstByte.Milliseconds())
 	}
 	*attemptField(k, a.Verdict.Class)++
+	addUsage(a.Usage, &k.InputTokens, &k.OutputTokens, &k.EstimatedTokens)
+}
+
+func addUsage(u provider.Usage, in, out, estimated *uint64) {
+	*in += u.Input
+	*out += u.Output
+	if u.Estimated {
+		*estimated += u.Input + u.Output
+	}
 }
 
 func attemptField(k *leasev1.KeyCounters, c provider.Class) *uint64 {
@@ -97,6 +106,10 @@ func (c *counts) request(r Request) {
 		EndUpstreamError: &t.UpstreamError, EndTruncated: &t.Truncated, EndCanceled: &t.Canceled,
 	}
 	*fields[r.End]++
+	addUsage(r.Usage, &t.InputTokens, &t.OutputTokens, &t.EstimatedTokens)
+	if r.FromCache {
+		t.FromCache++
+	}
 }
 
 func (c *counts) foldLocked(providerID, name string) model {
