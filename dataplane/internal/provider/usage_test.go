@@ -29,7 +29,8 @@ func TestReadUsage(t *testing.T) {
 		{
 			"a message that starts tells its input, with what a cache holds of it",
 			`{"type":"message_start","message":{"usage":{"input_tokens":3,"cache_creation_input_tokens":40,"cache_read_input_tokens":500,"output_tokens":1}}}`,
-			Usage{Input: 543, Output: 1}, true,
+			Usage{Input: 543, Output: 1},
+			true,
 		},
 		{"a message elsewhere does not count", `{"message":{"usage":{"input_tokens":3}},"type":"message"}`, none, false},
 		{"a delta of a message tells its output", `{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":15}}`, Usage{Output: 15}, true},

@@ -74,7 +74,7 @@ func TestUpstreamsThatCannotProveWhoTheyAre(t *testing.T) {
 		{"an expired certificate", &tls.Config{Certificates: []tls.Certificate{expired}}, expiredRoots},
 		{"a certificate for another name", &tls.Config{Certificates: []tls.Certificate{other}}, otherRoots},
 		{"a certificate of nobody we know", &tls.Config{Certificates: []tls.Certificate{good}}, otherRoots},
-		{"a version of long ago", &tls.Config{Certificates: []tls.Certificate{good}, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}, goodRoots}, //nolint:gosec // that is the point
+		{"a version of long ago", &tls.Config{Certificates: []tls.Certificate{good}, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}, goodRoots},
 		{"no TLS at all", nil, goodRoots},
 	} {
 		noneLeft(t, row.why, func(t *testing.T) {

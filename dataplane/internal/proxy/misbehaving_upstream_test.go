@@ -327,8 +327,6 @@ func TestAFailingUpstreamIsNotAskedSeveralTimesOver(t *testing.T) {
 		say http.HandlerFunc
 	}{
 		{"500", func(w http.ResponseWriter, _ *http.Request) { sendJSON(w, 500, `{}`) }},
-		{"529", func(w http.ResponseWriter, _ *http.Request) { sendJSON(w, 529, `{}`) }},
-		{"409", func(w http.ResponseWriter, _ *http.Request) { sendJSON(w, 409, `{}`) }},
 		{"cuts", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }},
 		{"errors within a 200", func(w http.ResponseWriter, _ *http.Request) { sendJSON(w, 200, `{"error":"x"}`) }},
 		{"overload within a stream", func(w http.ResponseWriter, _ *http.Request) {
