@@ -131,7 +131,7 @@ func (a *attempt) sendRest(resp *http.Response) error {
 		case err == io.EOF: //nolint:errorlint // Read returns it bare
 			return nil
 		case a.x.canceled():
-			return err
+			return a.x.r.Context().Err() // also if this read went well: the client has gone
 		case err != nil:
 			a.verdict = truncated
 			return nil //nolint:nilerr // the verdict tells it
