@@ -2,6 +2,7 @@ package leases
 
 import (
 	"cmp"
+	"math"
 	"math/bits"
 	"slices"
 )
@@ -61,31 +62,44 @@ func (c *circle) spot(point uint32) int {
 	return at
 }
 
-// near is a key that lies close behind one of the points.
-type near struct {
-	distance uint32
-	spot     int32
+// kin picks the key that is nearest to the request's affinity and not too busy.
+func (t *tier) kin(v *view, w *Want, miss *missed) (*Key, *leased) {
+	spots, distances, ok := t.nearby(v, w.Affinity)
+	if !ok {
+		return nil, nil
+	}
+	most := t.mostLoans()
+	for range looks {
+		best := 0
+		for i, d := range distances {
+			if d < distances[best] {
+				best = i
+			}
+		}
+		distances[best] = math.MaxUint32
+		turn := int(t.circle.turns[spots[best]])
+		if k := t.keys[turn]; float64(k.loans.Load()) <= most {
+			if of := t.ask(turn, w, miss); of != nil {
+				return k, of
+			}
+		}
+	}
+	return nil, nil
 }
 
-// nearest answers the free keys of the view that are nearest to the affinity, the nearest first.
-func (t *tier) nearest(v *view, affinity uint64) (list [looks]near, n int) {
-	for i := range uint64(looks) {
-		point := pointOf(affinity + i)
+// nearby answers the free keys of the view that lie closest behind each of the affinity's points; not ok: there are none.
+func (t *tier) nearby(v *view, affinity uint64) (spots [looks]int32, distances [looks]uint32, ok bool) {
+	for i := range spots {
+		point := pointOf(affinity + uint64(i))
 		spot := v.near.next(t.circle.spot(point))
 		if spot < 0 {
 			if spot = v.near.next(0); spot < 0 {
-				return list, 0
+				return spots, distances, false
 			}
 		}
-		one := near{t.circle.points[spot] - point, int32(spot)}
-		at := n
-		for ; at > 0 && list[at-1].distance > one.distance; at-- {
-			list[at] = list[at-1]
-		}
-		list[at] = one
-		n++
+		spots[i], distances[i] = int32(spot), t.circle.points[spot]-point
 	}
-	return list, n
+	return spots, distances, true
 }
 
 // mostLoans answers how many loans of a key may be out for it to take one more for affinity's sake.

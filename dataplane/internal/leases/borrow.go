@@ -138,21 +138,6 @@ func (t *tier) pick(v *view, w *Want, miss *missed) (*Key, *leased) {
 	}
 }
 
-// kin picks by affinity.
-func (t *tier) kin(v *view, w *Want, miss *missed) (*Key, *leased) {
-	most := t.mostLoans()
-	list, n := t.nearest(v, w.Affinity)
-	for _, one := range list[:n] {
-		turn := int(t.circle.turns[one.spot])
-		if k := t.keys[turn]; float64(k.loans.Load()) <= most {
-			if of := t.ask(turn, w, miss); of != nil {
-				return k, of
-			}
-		}
-	}
-	return nil, nil
-}
-
 // good answers the first key from this turn on that may serve, and how many turns of others lie before its.
 func (t *tier) good(v *view, turn uint64, w *Want, miss *missed) (k *Key, of *leased, skipped uint64) {
 	for {

@@ -214,7 +214,8 @@ func (b *Book) whyNot(t *tier, v *view, now time.Duration) *missed {
 }
 
 // names remembers the views of models that were asked for: a table of fixed size, in which a name may stand in one of a few
-// places and pushes another one out. A name that is not there costs a look at all lists, which are few, and nothing more.
+// places and only now and then pushes another one out, so that names that are made up do not push out all others. A name that is
+// not there costs a look at all lists, which are few, and nothing more.
 type names struct {
 	seed  maphash.Seed
 	table [256]atomic.Pointer[named]
@@ -239,12 +240,14 @@ func (n *names) find(model string) *view {
 
 func (n *names) note(model string, v *view) {
 	h := maphash.String(n.seed, model)
-	place := h + rand.Uint64N(namePlaces) //nolint:gosec // spreads load
+	place := h + rand.Uint64N(8*namePlaces) //nolint:gosec // spreads load
 	for i := range uint64(namePlaces) {
 		if e := n.table[(h+i)%uint64(len(n.table))].Load(); e == nil || e.view.gone.Load() {
 			place = h + i
 			break
 		}
 	}
-	n.table[place%uint64(len(n.table))].Store(&named{strings.Clone(model), v})
+	if place-h < namePlaces {
+		n.table[place%uint64(len(n.table))].Store(&named{strings.Clone(model), v})
+	}
 }
