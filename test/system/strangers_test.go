@@ -5,10 +5,12 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -63,8 +65,7 @@ func (l *wire) answer(within time.Duration) (status int, body string) {
 func (l *wire) ended(within time.Duration) bool {
 	_ = l.SetReadDeadline(time.Now().Add(within))
 	_, err := io.Copy(io.Discard, l.in)
-	timeout, ok := err.(net.Error)
-	return !ok || !timeout.Timeout()
+	return !errors.Is(err, os.ErrDeadlineExceeded)
 }
 
 // post is a whole request as it goes over the wire.
@@ -98,7 +99,7 @@ func (h *honest) protocol() string {
 func serveHonest(t *testing.T, token string, bases ...string) *honest {
 	ctx, stop := context.WithCancel(t.Context())
 	h := &honest{token: token, stop: stop, client: &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
-		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true, //nolint:gosec // a certificate made for the test
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true,
 	}}}
 	for _, base := range bases {
 		for range 2 {

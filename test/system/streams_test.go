@@ -15,7 +15,7 @@ import (
 // The longer suite has five thousand.
 func TestProcessManySlowStreams(t *testing.T) {
 	n, pause := 500, 200*time.Millisecond
-	if os.Getenv("APIPOOL_TEST_FAULTS") != "" {
+	if os.Getenv("APIPOOL_TEST_FAULTS") != "" && !watchesRaces { // the detector bears eight thousand goroutines
 		n, pause = 5000, time.Second
 	}
 	var limit syscall.Rlimit
