@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the fullest tests need beside Go: a C compiler for the race detector, Node.js with the npm clients, promtool.
+# Installs what the fullest tests need beside Go: a C compiler for the race detector, Node.js with the npm clients, promtool,
+# Ollama's library for Go.
 # With Go alone `make test` passes too; it then says what it left out.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -20,3 +21,4 @@ if [ ${#packages[@]} -gt 0 ]; then
 fi
 (cd test/clients && npm ci --no-audit --no-fund)
 go mod download
+(cd test/clients/go && go build -o /dev/null .) # fetches what it needs of its hundred modules
