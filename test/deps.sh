@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs what the fullest tests need beside Go: a C compiler for the race detector, Node.js with the npm clients, promtool.
-# With Go alone `make test` passes too; it then says what it left out. `test/deps.sh bench` also installs the nginx that `make bench`
-# compares with.
+# Installs what the fullest tests need beside Go: a C compiler for the race detector, Node.js with the npm clients, promtool,
+# Ollama's library for Go. With Go alone `make test` passes too; it then says what it left out. `test/deps.sh bench` also installs
+# the nginx that `make bench` compares with.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -25,3 +25,4 @@ if [ ${#packages[@]} -gt 0 ]; then
 fi
 (cd test/clients && npm ci --no-audit --no-fund)
 go mod download
+(cd test/clients/go && go build -o /dev/null .) # fetches what it needs of its hundred modules

@@ -11,7 +11,8 @@ if command -v gcc >/dev/null; then
 else
   left_out+=("the race detector (no C compiler: make deps)")
 fi
-command -v node >/dev/null && [ -d test/clients/node_modules ] || left_out+=("the npm client (make deps)")
+command -v node >/dev/null && [ -d test/clients/node_modules ] || left_out+=("the npm clients (make deps)")
+(cd test/clients/go && GOPROXY=off go list -deps . &>/dev/null) || left_out+=("Ollama's library for Go (make deps)")
 command -v curl >/dev/null || left_out+=("the curl scripts (make deps)")
 command -v promtool >/dev/null || left_out+=("promtool's check of the metrics (make deps)")
 

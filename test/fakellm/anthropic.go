@@ -18,9 +18,10 @@ var anthropicCount = api{
 
 type messagesRequest struct {
 	asked
-	MaxTokens int      `json:"max_tokens"`
-	System    text     `json:"system"`
-	Messages  messages `json:"messages"`
+	MaxTokens int             `json:"max_tokens"`
+	System    text            `json:"system"`
+	Messages  messages        `json:"messages"`
+	Tools     []anthropicTool `json:"tools"`
 	Metadata  struct {
 		UserID string `json:"user_id"`
 	} `json:"metadata"`
@@ -42,10 +43,9 @@ func readCount(body []byte) (prompt, string) {
 func parseMessages(body []byte) (messagesRequest, prompt, string) {
 	var req messagesRequest
 	problem := decode(body, &req)
-	p := req.prompt(false)
+	p := req.prompt(false).answering(asTools(req.Tools), req.Messages)
 	p.requestID = cmp.Or(p.requestID, req.Metadata.UserID)
 	p.tokens = words(string(req.System)) + req.Messages.words()
-	p.answer = Answer(req.Messages.lastUser())
 	return req, p, missing(problem, len(req.Messages) > 0, "messages: at least one message is required", req.Model)
 }
 
@@ -58,11 +58,6 @@ type wireAnthropic struct {
 	StopReason   *string          `json:"stop_reason"`
 	StopSequence *string          `json:"stop_sequence"`
 	Usage        anthropicUsage   `json:"usage"`
-}
-
-type anthropicBlock struct {
-	Type string `json:"type"`
-	Text string `json:"text"`
 }
 
 type anthropicUsage struct {
@@ -85,12 +80,10 @@ type anthropicEvent struct {
 	Usage        *anthropicUsage `json:"usage,omitempty"`
 }
 
-const endTurn = "end_turn"
-
 func wholeMessage(c completion) any {
-	stop := endTurn
+	stop := c.stopReason()
 	m := c.anthropic()
-	m.Content, m.StopReason = []anthropicBlock{{"text", c.answer}}, &stop
+	m.Content, m.StopReason = []anthropicBlock{c.block()}, &stop
 	m.Usage.OutputTokens = c.usage.CompletionTokens
 	return m
 }
@@ -98,16 +91,16 @@ func wholeMessage(c completion) any {
 func messageEvents(c completion) []event {
 	var events []event
 	add := func(e anthropicEvent) { events = append(events, event{e.Type, mustJSON(e)}) }
-	zero, start := 0, c.anthropic()
+	zero, start, block := 0, c.anthropic(), c.emptyBlock()
 	add(anthropicEvent{Type: "message_start", Message: &start})
-	add(anthropicEvent{Type: "content_block_start", Index: &zero, ContentBlock: &anthropicBlock{Type: "text"}})
+	add(anthropicEvent{Type: "content_block_start", Index: &zero, ContentBlock: &block})
 	add(anthropicEvent{Type: "ping"})
 	for _, piece := range c.pieces {
-		add(anthropicEvent{Type: "content_block_delta", Index: &zero, Delta: anthropicBlock{"text_delta", piece}})
+		add(anthropicEvent{Type: "content_block_delta", Index: &zero, Delta: c.blockDelta(piece)})
 	}
 	add(anthropicEvent{Type: "content_block_stop", Index: &zero})
 	add(anthropicEvent{
-		Type: "message_delta", Delta: anthropicStop{StopReason: endTurn},
+		Type: "message_delta", Delta: anthropicStop{StopReason: c.stopReason()},
 		Usage: &anthropicUsage{c.usage.PromptTokens, c.usage.CompletionTokens},
 	})
 	add(anthropicEvent{Type: "message_stop"})

@@ -17,13 +17,9 @@ func readChat(body []byte) (prompt, string) {
 		Tools         []tool        `json:"tools"`
 	}
 	problem := decode(body, &req)
-	p := req.prompt(false)
+	p := req.prompt(false).answering(req.Tools, req.Messages)
 	p.includeUsage = req.StreamOptions.IncludeUsage
 	p.tokens = req.Messages.words()
-	p.tool, p.answer = callTool(req.Tools, req.Messages)
-	if p.tool == "" {
-		p.answer = Answer(req.Messages.lastUser())
-	}
 	return p, missing(problem, len(req.Messages) > 0, "[] is too short - 'messages'", req.Model)
 }
 

@@ -28,9 +28,9 @@
 //	Ollama     POST /api/chat, /api/generate ("ollama" dialect only)
 //
 // POST /v1/embeddings and Ollama's /api/embed and /api/embeddings answer vectors
-// (see [Embedding]). A chat completion calls a tool if it is given one and the last
-// message is the user's and says "tool" (see [ToolArguments]). Of a message made of
-// parts, the text ones are echoed. POST /v1/messages/count_tokens wants a good key
+// (see [Embedding]). A chat, by any API that has tools, calls one if it is given one and
+// the last message is the user's and says "tool" (see [ToolArguments]). Of a message made
+// of parts, the text ones are echoed. POST /v1/messages/count_tokens wants a good key
 // and is free. An empty body answers 400 to a good key and 401 to an unknown one, on
 // all these paths: a check that costs no token.
 //

@@ -1,6 +1,9 @@
 package fakellm
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
 // Ollama's own API. It streams unless it is told not to, in lines of JSON of which
 // the last one is done.
@@ -9,16 +12,19 @@ var (
 	ollamaGenerate = ollamaAPI(readOllamaGenerate, ollamaResponse)
 )
 
-func ollamaAPI(read func([]byte) (prompt, string), put func(*ollamaLine, string)) api {
+func ollamaAPI(read func([]byte) (prompt, string), put func(*ollamaLine, completion, string)) api {
 	line := func(c completion, text string) ollamaLine {
 		l := ollamaLine{Model: c.model, CreatedAt: c.created.UTC()}
-		put(&l, text)
+		put(&l, c, text)
 		return l
 	}
 	return api{
 		asks: asksPermit, errors: ollamaShape, read: read, framing: ndjson,
 		whole: func(c completion) any { return line(c, c.answer).finished(c) },
 		events: func(c completion) []event {
+			if c.tool != "" { // a call comes in one piece
+				c.pieces = []string{c.answer}
+			}
 			var events []event
 			for _, piece := range c.pieces {
 				events = append(events, event{data: mustJSON(line(c, piece))})
@@ -32,11 +38,12 @@ func readOllamaChat(body []byte) (prompt, string) {
 	var req struct {
 		asked
 		Messages messages `json:"messages"`
+		Tools    []tool   `json:"tools"`
 	}
 	problem := decode(body, &req)
-	p := req.prompt(true)
+	p := req.prompt(true).answering(req.Tools, req.Messages)
 	p.tokens = req.Messages.words()
-	return p.orLoad(req.Messages.lastUser(), len(req.Messages) == 0), missing(problem, true, "", req.Model)
+	return p.orLoad(len(req.Messages) == 0), missing(problem, true, "", req.Model)
 }
 
 func readOllamaGenerate(body []byte) (prompt, string) {
@@ -47,14 +54,14 @@ func readOllamaGenerate(body []byte) (prompt, string) {
 	}
 	problem := decode(body, &req)
 	p := req.prompt(true)
-	p.tokens = words(req.System) + words(req.Prompt)
-	return p.orLoad(req.Prompt, req.Prompt == ""), missing(problem, true, "", req.Model)
+	p.answer, p.tokens = Answer(req.Prompt), words(req.System)+words(req.Prompt)
+	return p.orLoad(req.Prompt == ""), missing(problem, true, "", req.Model)
 }
 
-// orLoad answers what was said. Who says nothing wants the model loaded.
-func (p prompt) orLoad(said string, nothing bool) prompt {
-	if p.load = nothing; !nothing {
-		p.answer = Answer(said)
+// orLoad answers nothing to who says nothing: that wants the model loaded.
+func (p prompt) orLoad(nothing bool) prompt {
+	if p.load = nothing; nothing {
+		p.answer = ""
 	}
 	return p
 }
@@ -70,8 +77,19 @@ type ollamaLine struct {
 }
 
 type ollamaLineMessage struct {
-	Role    string `json:"role"`
-	Content string `json:"content"`
+	Role      string       `json:"role"`
+	Content   string       `json:"content"`
+	ToolCalls []ollamaCall `json:"tool_calls,omitempty"`
+}
+
+// ollamaCall has its arguments as an object, where OpenAI has a text.
+type ollamaCall struct {
+	Function ollamaFunction `json:"function"`
+}
+
+type ollamaFunction struct {
+	Name      string          `json:"name"`
+	Arguments json.RawMessage `json:"arguments"`
 }
 
 type ollamaMetrics struct {
@@ -83,11 +101,15 @@ type ollamaMetrics struct {
 	EvalDuration       time.Duration `json:"eval_duration,omitempty"`
 }
 
-func ollamaMessage(l *ollamaLine, text string) {
-	l.Message = &ollamaLineMessage{"assistant", text}
+func ollamaMessage(l *ollamaLine, c completion, text string) {
+	l.Message = &ollamaLineMessage{Role: "assistant", Content: text}
+	if c.tool != "" && text != "" {
+		l.Message.Content = ""
+		l.Message.ToolCalls = []ollamaCall{{ollamaFunction{c.tool, json.RawMessage(text)}}}
+	}
 }
 
-func ollamaResponse(l *ollamaLine, text string) { l.Response = &text }
+func ollamaResponse(l *ollamaLine, _ completion, text string) { l.Response = &text }
 
 func (l ollamaLine) finished(c completion) ollamaLine {
 	l.Done, l.DoneReason = true, "stop"

@@ -17,6 +17,9 @@ func TestWhatIsUnderstood(t *testing.T) {
 	const parts = `[{"type":"text","text":"hé"},{"type":"image_url","image_url":{"url":"data:image/png;base64,AAAA"}},{"type":"text","text":"llo"}]`
 	const tools = `"tools":[{"type":"function","function":{"name":"weather","parameters":{"type":"object","required":["city","unit","days","sure","where"],"properties":{"city":{"type":"string"},"unit":{"type":"string","enum":["C","F"]},"days":{"type":"integer"},"sure":{"type":"boolean"},"where":{"type":"object"},"why":{"type":"string"}}}}}],`
 	const call = `"tool_calls":[{"index":0,"id":"call_1","type":"function","function":{"name":"weather","arguments":"{\"city\":\"a tool\",\"days\":1,\"sure\":true,\"unit\":\"C\",\"where\":null}"}}]`
+	const cityOnly = `{"type":"object","required":["city"],"properties":{"city":{"type":"string"}}}`
+	const flat = `"tools":[{"type":"function","name":"weather","parameters":` + cityOnly + `}],`
+	const anthropicTools = `"tools":[{"name":"weather","input_schema":` + cityOnly + `}],`
 	tests := []struct {
 		sentence, path, body string
 		contains             string
@@ -28,6 +31,13 @@ func TestWhatIsUnderstood(t *testing.T) {
 		{"A tool is not called if the user does not", "/v1/chat/completions", `{` + tools + model + `"messages":[{"role":"user","content":"hi"}]}`, `"content":"echo: hi"`, 1, 2},
 		{"A tool is not called again after its result", "/v1/chat/completions", `{` + tools + model + `"messages":[{"role":"user","content":"a tool"},{"role":"assistant","content":null,"tool_calls":[]},{"role":"tool","content":"the tool says sun"}]}`, `"content":"echo: a tool"`, 6, 3},
 		{"No tool is called if there is none", "/v1/chat/completions", `{` + model + `"messages":[{"role":"user","content":"a tool"}]}`, `"content":"echo: a tool"`, 2, 3},
+		{"By responses a tool is called as well", "/v1/responses", `{` + flat + model + `"input":"a tool"}`, `"output":[{"id":"msg_1","type":"function_call","status":"completed","call_id":"call_1","name":"weather","arguments":"{\"city\":\"a tool\"}"}]`, 2, 2},
+		{"Not if there is none", "/v1/responses", `{` + model + `"input":"a tool"}`, `"text":"echo: a tool"`, 2, 3},
+		{"By Anthropic's messages its arguments are an object", "/v1/messages", `{` + anthropicTools + model + `"max_tokens":1,"messages":[{"role":"user","content":"a tool"}]}`, `"content":[{"type":"tool_use","id":"toolu_1","name":"weather","input":{"city":"a tool"}}],"stop_reason":"tool_use"`, 2, 2},
+		{"A tool's result comes as a user's message there", "/v1/messages", `{` + anthropicTools + model + `"max_tokens":1,"messages":[{"role":"user","content":"a tool"},{"role":"assistant","content":[]},{"role":"user","content":[{"type":"tool_result","content":"the tool says sun"}]}]}`, `"content":[{"type":"text","text":"echo: "}],"stop_reason":"end_turn"`, 2, 1},
+		{"So they are with Ollama", "/api/chat", `{"stream":false,` + tools + model + `"messages":[{"role":"user","content":"a tool"}]}`, `"message":{"role":"assistant","content":"","tool_calls":[{"function":{"name":"weather","arguments":{"city":"a tool","days":1,"sure":true,"unit":"C","where":null}}}]},"done":true,"done_reason":"stop"`, 2, 2},
+		{"Which streams them in one piece", "/api/chat", `{` + tools + model + `"messages":[{"role":"user","content":"a tool"}]}`, `"where":null}}}]},"done":false}` + "\n", 2, 2},
+		{"And does not call again after the result", "/api/chat", `{"stream":false,` + tools + model + `"messages":[{"role":"user","content":"a tool"},{"role":"tool","content":"the tool says sun"}]}`, `"content":"echo: a tool"`, 6, 3},
 		{"Several prompts are one", "/v1/completions", `{` + model + `"prompt":["a","b c"]}`, `"text":"echo: a\nb c"`, 3, 4},
 		{"A prompt of tokens is echoed as such", "/v1/completions", `{` + model + `"prompt":[1,2,3]}`, `"text":"echo: [1 2 3]"`, 3, 4},
 		{"The usage of a text stream may be asked for", "/v1/completions", `{` + model + `"stream":true,"stream_options":{"include_usage":true},"prompt":"a"}`, `"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":2,"total_tokens":3}}` + "\n\ndata: [DONE]", 1, 2},
@@ -91,6 +101,52 @@ func TestAToolCallIsStreamed(t *testing.T) {
 	}
 	if r.last().Events != 5 {
 		t.Errorf("%d events, as many as of a text", r.last().Events)
+	}
+}
+
+// The other APIs frame the pieces of the arguments in their own ways, which put together are the arguments.
+func TestAToolCallIsStreamedByTheOtherAPIs(t *testing.T) {
+	const schema = `{"required":["x"],"properties":{"x":{"type":"string"}}}`
+	for path, tt := range map[string]struct {
+		body   string
+		events int
+		holds  []string
+	}{
+		"/v1/responses": {`"tools":[{"type":"function","name":"f","parameters":` + schema + `}],"input":"tool"`, 8, []string{
+			`"arguments":"{\"x\":\"tool\"}"}]`,
+			`event: response.output_item.added`, `"item":{"id":"msg_1","type":"function_call","status":"in_progress","call_id":"call_1","name":"f","arguments":""}`,
+			`"type":"response.function_call_arguments.done","sequence_number":6,"item_id":"msg_1","output_index":0,"arguments":"{\"x\":\"tool\"}"}`,
+		}},
+		"/v1/messages": {`"max_tokens":9,"tools":[{"name":"f","input_schema":` + schema + `}],"messages":[{"role":"user","content":"tool"}]`, 8, []string{
+			`"delta":{"stop_reason":"tool_use","stop_sequence":null}`,
+			`"index":0,"content_block":{"type":"tool_use","id":"toolu_1","name":"f","input":{}}}`,
+		}},
+	} {
+		r := newRig(t, Config{}, map[string]Behaviour{goodKey: {}})
+		body := r.do("POST", path, goodKey, `{"model":"gpt-oss:20b","stream":true,`+tt.body+`}`).body
+		var arguments string
+		for line := range strings.Lines(body) {
+			var got struct{ Delta json.RawMessage }
+			if data, ok := strings.CutPrefix(line, "data: "); !ok || json.Unmarshal([]byte(data), &got) != nil {
+				continue
+			}
+			var piece string
+			var block anthropicBlock
+			switch {
+			case json.Unmarshal(got.Delta, &piece) == nil:
+				arguments += piece
+			case json.Unmarshal(got.Delta, &block) == nil && block.PartialJSON != nil:
+				arguments += *block.PartialJSON
+			}
+		}
+		if want := ToolArguments([]byte(schema), "tool"); arguments != want || r.last().Events != tt.events {
+			t.Errorf("%s: arguments %s, want %s; %d events, want %d", path, arguments, want, r.last().Events, tt.events)
+		}
+		for _, want := range tt.holds {
+			if !strings.Contains(body, want) {
+				t.Errorf("%s: %s\nlacks %s", path, body, want)
+			}
+		}
 	}
 }
 

@@ -29,13 +29,14 @@ func (t *turns) UnmarshalJSON(data []byte) error {
 func readResponses(body []byte) (prompt, string) {
 	var req struct {
 		asked
-		Instructions string `json:"instructions"`
-		Input        turns  `json:"input"`
+		Instructions string         `json:"instructions"`
+		Input        turns          `json:"input"`
+		Tools        []responseTool `json:"tools"`
 	}
 	problem := decode(body, &req)
-	p, input := req.prompt(false), messages(req.Input)
+	input := messages(req.Input)
+	p := req.prompt(false).answering(asFunctions(req.Tools), input)
 	p.tokens = words(req.Instructions) + input.words()
-	p.answer = Answer(input.lastUser())
 	return p, missing(problem, len(input) > 0, "input is required", req.Model)
 }
 
@@ -46,7 +47,7 @@ type wireResponse struct {
 	Status    string         `json:"status"`
 	Error     *responseError `json:"error"` // null on success, as the real one says
 	Model     string         `json:"model"`
-	Output    []responseItem `json:"output"`
+	Output    []any          `json:"output"` // a responseItem or a responseCall
 	Usage     *responseUsage `json:"usage"`
 }
 
@@ -83,10 +84,11 @@ type responseEvent struct {
 	ItemID         string        `json:"item_id,omitempty"`
 	OutputIndex    *int          `json:"output_index,omitempty"`
 	ContentIndex   *int          `json:"content_index,omitempty"`
-	Item           *responseItem `json:"item,omitempty"`
+	Item           any           `json:"item,omitempty"`
 	Part           *responsePart `json:"part,omitempty"`
 	Delta          *string       `json:"delta,omitempty"`
 	Text           *string       `json:"text,omitempty"`
+	Arguments      *string       `json:"arguments,omitempty"`
 }
 
 func wholeResponse(c completion) any { return c.response("completed") }
@@ -98,24 +100,36 @@ func responseEvents(c completion) []event {
 		e.SequenceNumber = len(events)
 		events = append(events, event{e.Type, mustJSON(e)})
 	}
-	ofItem := func(kind string, item responseItem) {
-		add(responseEvent{Type: "response.output_item." + kind, OutputIndex: &zero, Item: &item})
+	ofItem := func(kind string, item any) {
+		add(responseEvent{Type: "response.output_item." + kind, OutputIndex: &zero, Item: item})
 	}
 	ofPart := func(e responseEvent) {
 		e.ItemID, e.OutputIndex, e.ContentIndex = id, &zero, &zero
+		add(e)
+	}
+	ofCall := func(e responseEvent) {
+		e.ItemID, e.OutputIndex = id, &zero
 		add(e)
 	}
 	part, empty := textPart(c.answer), textPart("")
 
 	add(responseEvent{Type: "response.created", Response: c.response("in_progress")})
 	add(responseEvent{Type: "response.in_progress", Response: c.response("in_progress")})
-	ofItem("added", responseItem{id, "message", "in_progress", "assistant", []responsePart{}})
-	ofPart(responseEvent{Type: "response.content_part.added", Part: &empty})
-	for _, piece := range c.pieces {
-		ofPart(responseEvent{Type: "response.output_text.delta", Delta: &piece})
+	if c.tool != "" {
+		ofItem("added", c.functionCall("in_progress", ""))
+		for _, piece := range c.pieces {
+			ofCall(responseEvent{Type: "response.function_call_arguments.delta", Delta: &piece})
+		}
+		ofCall(responseEvent{Type: "response.function_call_arguments.done", Arguments: &c.answer})
+	} else {
+		ofItem("added", responseItem{id, "message", "in_progress", "assistant", []responsePart{}})
+		ofPart(responseEvent{Type: "response.content_part.added", Part: &empty})
+		for _, piece := range c.pieces {
+			ofPart(responseEvent{Type: "response.output_text.delta", Delta: &piece})
+		}
+		ofPart(responseEvent{Type: "response.output_text.done", Text: &c.answer})
+		ofPart(responseEvent{Type: "response.content_part.done", Part: &part})
 	}
-	ofPart(responseEvent{Type: "response.output_text.done", Text: &c.answer})
-	ofPart(responseEvent{Type: "response.content_part.done", Part: &part})
 	ofItem("done", c.item())
 	add(responseEvent{Type: "response.completed", Response: c.response("completed")})
 	return events
@@ -143,7 +157,7 @@ func responseFailure(c completion, sent int, f fault) event {
 func (c completion) response(status string) *wireResponse {
 	r := &wireResponse{
 		ID: "resp_" + c.id, Object: "response", CreatedAt: c.created.Unix(),
-		Status: status, Model: c.model, Output: []responseItem{},
+		Status: status, Model: c.model, Output: []any{},
 	}
 	if status == "completed" {
 		r.Output = append(r.Output, c.item())
@@ -152,7 +166,10 @@ func (c completion) response(status string) *wireResponse {
 	return r
 }
 
-func (c completion) item() responseItem {
+func (c completion) item() any {
+	if c.tool != "" {
+		return c.functionCall("completed", c.answer)
+	}
 	return responseItem{"msg_" + c.id, "message", "completed", "assistant", []responsePart{textPart(c.answer)}}
 }
 

@@ -38,6 +38,15 @@ func callTool(tools []tool, ms messages) (name, arguments string) {
 	return f.Name, ToolArguments(f.Parameters, string(last.Content))
 }
 
+// answering is what a chat is answered: a tool's arguments, or an echo.
+func (p prompt) answering(tools []tool, ms messages) prompt {
+	p.tool, p.answer = callTool(tools, ms)
+	if p.tool == "" {
+		p.answer = Answer(ms.lastUser())
+	}
+	return p
+}
+
 func (c completion) call(arguments string) wireCall {
 	return wireCall{ID: "call_" + c.id, Type: "function", Function: wireFunction{c.tool, arguments}}
 }

@@ -1,80 +1,171 @@
 package system
 
 import (
+	"bytes"
 	"context"
-	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"ollama-api-pool/test/fakellm"
 )
 
-func TestProcessTheNpmClient(t *testing.T) {
-	const dir = "../clients"
-	if _, err := exec.LookPath("node"); err != nil {
-		t.Skip("left out: no Node.js (make deps)")
+const clientsDir = "../clients"
+
+// client is a library that people call the pool with, and the script that does so.
+type client struct {
+	name  string
+	needs string // the npm package; empty: none
+	args  []string
+	cases []string // that the script must tell to hold, one by one
+	run   func(*stage, *testing.T, client)
+}
+
+var allClients = []client{
+	{name: "openai", needs: "openai", args: []string{"openai.mjs", "openai"}, cases: openAICases},
+	{name: "openai4", needs: "openai4", args: []string{"openai.mjs", "openai4"}, cases: openAICases},
+	{name: "anthropic", needs: "@anthropic-ai/sdk", args: []string{"anthropic.mjs", "@anthropic-ai/sdk"}, cases: anthropicCases},
+	{name: "anthropic0", needs: "anthropic0", args: []string{"anthropic.mjs", "anthropic0"}, cases: anthropicCases},
+	{name: "ollama", needs: "ollama", args: []string{"ollama.mjs"}, cases: ollamaCases},
+	{name: "ai", needs: "@ai-sdk/openai-compatible", args: []string{"ai.mjs"}, cases: aiCases},
+	{name: "langchain", needs: "@langchain/openai", args: []string{"langchain.mjs"}, cases: langchainCases},
+	{name: "openai-go", run: (*stage).openAIGo},
+	{name: "ollama-go", cases: ollamaGoCases, run: (*stage).ollamaGo},
+}
+
+// The client libraries that people use, each in front of two data planes that it asks in turn.
+func TestProcessTheClients(t *testing.T) {
+	kind := fakellm.Config{Dialect: fakellm.Ollama, Models: modelsOf(allClients), KeepBodies: true}
+	s := newStage(processesBefore(t, kind, "eu-1@eu-west", "us-1@us-east"), allClients)
+	var ran []string
+	for _, c := range allClients {
+		t.Run(c.name, func(t *testing.T) {
+			begin := time.Now()
+			s.runs(t, c)
+			ran = append(ran, c.name)
+			t.Logf("%d cases in %v", len(c.cases), time.Since(begin).Round(time.Millisecond))
+		})
 	}
-	if _, err := os.Stat(dir + "/node_modules/openai"); err != nil {
-		t.Skip("left out: the npm client is not installed (make deps)")
-	}
-	f := processes(t, "eu-1@eu-west")
-	f.addKey(secret(0), fakellm.Behaviour{Status: 401})
-	f.addKey(secret(1), fakellm.Behaviour{})
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "node", "chat.mjs", "http://"+f.port("eu-1")+"/v1", f.addToken("npm"), fakellm.DefaultModel)
-	cmd.Dir = dir
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	var got struct {
-		Whole, Stream, Finish string
-		Models                []string
-		Refused               struct {
-			Name, Code string
-			Status     int
-			RequestID  bool
-		}
-	}
-	if err := json.Unmarshal(out, &got); err != nil {
-		t.Fatalf("%v in %s", err, out)
-	}
-	if want := fakellm.Answer("hello"); got.Whole != want || got.Stream != want || got.Finish != "stop" {
-		t.Errorf("answered %q, streamed %q, finished %q", got.Whole, got.Stream, got.Finish)
-	}
-	if !slices.Contains(got.Models, fakellm.DefaultModel) {
-		t.Errorf("models are %q", got.Models)
-	}
-	if r := got.Refused; r.Name != "AuthenticationError" || r.Status != 401 || r.Code != "invalid_api_key" || !r.RequestID {
-		t.Errorf("a wrong token is %+v", r)
+	s.wantCancels(ran)
+	s.scan(s.secrets...)
+}
+
+// runs lets a client do all that it can, or skips it.
+func (s *stage) runs(t *testing.T, c client) {
+	switch {
+	case c.run != nil:
+		c.run(s, t, c)
+	case c.needs != "":
+		needNpm(t, c.needs)
+		s.script(t, c, "node")
 	}
 }
 
-func TestProcessPrometheusTakesTheMetrics(t *testing.T) {
-	if _, err := exec.LookPath("promtool"); err != nil {
-		t.Skip("left out: no promtool (make deps)")
+func needNpm(t *testing.T, name string) {
+	t.Helper()
+	if _, err := exec.LookPath("node"); err != nil {
+		t.Skip("left out: no Node.js (make deps)")
 	}
-	f := processes(t, "eu-1@eu-west")
-	f.addKey(secret(0), fakellm.Behaviour{})
-	f.chat("eu-1", f.addToken("metrics"))
-	f.settle()
-	for _, url := range []string{f.base + "/metrics", "http://" + f.port("eu-1-ops") + "/metrics"} {
-		page := f.get(url)
-		cmd := exec.Command("promtool", "check", "metrics")
-		in, err := cmd.StdinPipe()
-		if err != nil {
-			t.Fatal(err)
+	if _, err := os.Stat(filepath.Join(clientsDir, "node_modules", name)); err != nil {
+		t.Skipf("left out: the npm package %s is not installed (make deps)", name)
+	}
+}
+
+// script runs a client's program and demands that each of its cases holds.
+func (s *stage) script(t *testing.T, c client, program string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, program, c.args...)
+	// Nothing else of the environment: several libraries take keys, addresses and proxies from it.
+	cmd.Dir, cmd.Env = clientsDir, []string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + s.dir, "POOL_CLIENT=" + c.name, "POOL_TOKEN=" + s.tokens[c.name],
+		"POOL_NODES=http://" + s.port("eu-1") + " http://" + s.port("us-1"), "POOL_UPSTREAM=" + s.ledger,
+	}
+	var out, why bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &why
+	err := cmd.Run()
+	faults := faultsOf(out.String(), c.cases)
+	if err != nil {
+		faults = append(faults, err.Error())
+	}
+	if len(faults) > 0 {
+		t.Errorf("%s\n%s", strings.Join(faults, "\n"), why.String())
+	}
+}
+
+// faultsOf says how a script's output differs from telling, line by line, that each case holds.
+func faultsOf(out string, cases []string) (faults []string) {
+	told := map[string]bool{}
+	for line := range strings.Lines(out) {
+		name, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "ok ")
+		if !ok || told[name] || !slices.Contains(cases, name) {
+			faults = append(faults, strings.TrimSpace(line))
+			continue
 		}
-		go func() {
-			_, _ = in.Write([]byte(page.body))
-			_ = in.Close()
-		}()
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Errorf("%s: %v\n%s", url, err, out)
+		told[name] = true
+	}
+	for _, name := range cases {
+		if !told[name] {
+			faults = append(faults, "it was not told that "+name)
 		}
+	}
+	return faults
+}
+
+func TestAScriptMustTellEachOfItsCases(t *testing.T) {
+	for _, tt := range []struct {
+		out  string
+		want int
+	}{
+		{"ok a\nok b\n", 0},
+		{"ok b\nok a", 0},
+		{"ok a\n", 1},
+		{"", 2},
+		{"ok a\nnot ok b\n", 2},
+		{"ok a\nok a\nok b\n", 1},
+		{"ok a\nok b\nok c\n", 1},
+		{"a warning\nok a\nok b\n", 1},
+	} {
+		if got := faultsOf(tt.out, []string{"a", "b"}); len(got) != tt.want {
+			t.Errorf("%q has the faults %q, want %d", tt.out, got, tt.want)
+		}
+	}
+}
+
+// In front of something that is content with everything and answers nothing, hardly a case may hold.
+func TestTheClientScriptsFindFault(t *testing.T) {
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, "{}")
+	}))
+	defer web.Close()
+	for _, c := range allClients {
+		if c.run != nil {
+			continue
+		}
+		t.Run(c.name, func(t *testing.T) {
+			needNpm(t, c.needs)
+			cmd := exec.CommandContext(t.Context(), "node", c.args...)
+			cmd.Dir, cmd.Env = clientsDir, []string{
+				"PATH=" + os.Getenv("PATH"), "POOL_CLIENT=x", "POOL_TOKEN=x", "POOL_UPSTREAM=" + web.URL, "POOL_NODES=" + web.URL + " " + web.URL,
+			}
+			out, err := cmd.Output()
+			var exit *exec.ExitError
+			if !errors.As(err, &exit) || exit.ExitCode() != 1 {
+				t.Errorf("the script ends with %v", err)
+			}
+			if faults := faultsOf(string(out), c.cases); len(faults) < 2*len(c.cases) {
+				t.Errorf("only these faults were found: %s", strings.Join(faults, "\n"))
+			}
+		})
 	}
 }

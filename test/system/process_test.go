@@ -76,13 +76,19 @@ func TestMain(m *testing.M) {
 // processes starts a control plane and nodes ("name@region") and waits until all serve.
 func processes(t *testing.T, nodes ...string) *fleet {
 	t.Helper()
+	return processesBefore(t, fakellm.Config{Dialect: fakellm.Ollama, KeepHeaders: true}, nodes...)
+}
+
+// processesBefore is processes in front of an upstream of this kind.
+func processesBefore(t *testing.T, kind fakellm.Config, nodes ...string) *fleet {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("starts real processes")
 	}
 	if _, err := binaries(); err != nil {
 		t.Fatal(err)
 	}
-	upstream := fakellm.New(fakellm.Config{Dialect: fakellm.Ollama, KeepHeaders: true})
+	upstream := fakellm.New(kind)
 	web := httptest.NewServer(upstream)
 	t.Cleanup(web.Close)
 	f := &fleet{dir: t.TempDir(), webs: []*httptest.Server{web}, nodes: map[string]*process{}, ports: map[string]string{}}
