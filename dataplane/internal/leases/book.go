@@ -134,7 +134,6 @@ const (
 	EndUpstreamError            // answered 502 or 504
 	EndTruncated                // cut after the first byte
 	EndCanceled                 // the client went away first
-	ends
 )
 
 // Request is a client request that is over.
