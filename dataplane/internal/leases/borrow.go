@@ -100,7 +100,7 @@ func (b *Book) choose(w *Want, miss *missed) (Loan, bool) {
 		}
 	}
 	for _, t := range r.tiers {
-		miss.merge(b.whyNot(t, t.view(b, w.Model), miss.now))
+		miss.merge(b.whyNot(t, t.view(b, w.Model), miss.now), w.Model)
 	}
 	return Loan{}, false
 }
@@ -167,7 +167,7 @@ func (t *tier) ask(turn int, w *Want, miss *missed) *leased {
 	}
 	switch why, until := k.blockedFor(w.Model, of, miss.now); {
 	case why != free:
-		miss.add(k.ID, why, until)
+		miss.add(k, why, until)
 		if itself, _ := k.blocked(of, miss.now); itself != free {
 			k.book.mend(k)
 		} else {

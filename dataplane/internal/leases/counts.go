@@ -9,14 +9,27 @@ import (
 
 // counts gathers what happened until the Reporter seals it into a batch: per (key, model) and per (token, model), so that
 // its size follows what is active and not how much or how long.
+//
+// The rows are spread over shards by key and by token, each with a lock of its own, so that requests hardly ever meet there. A
+// row is in one shard only; a batch is the shards' rows put together. What is counted while a batch is sealed is in that batch
+// or in the next, never in both.
 type counts struct {
+	models models
+	shards [countShards]countShard
+
+	mu   sync.Mutex // one batch at a time
+	from int        // the shard that the next batch begins with, so that a full batch leaves none behind for ever
+}
+
+const countShards = 64
+
+// countShard fills cache lines of its own.
+type countShard struct {
 	mu     sync.Mutex
 	keys   map[keyRow]*leasev1.KeyCounters
 	tokens map[tokenRow]*leasev1.TokenCounters
-	served map[model]struct{} // models that have answered: others are counted together
+	_      [128 - 24]byte
 }
-
-type model struct{ provider, name string }
 
 type keyRow struct {
 	key   KeyID
@@ -28,38 +41,37 @@ type tokenRow struct {
 	model model
 }
 
-const (
-	maxRows     = 20_000 // in a batch: about 1 MB, and below what a message may hold
-	maxModels   = 1000
-	otherModels = "other" // names not known to be served: any string a client makes up would be a row otherwise
-)
+const maxRows = 20_000 // in a batch, half of keys and half of tokens: about 1 MB, and below what a message may hold
+
+func (c *counts) shard(id uint64) *countShard {
+	return &c.shards[id*0x9e3779b97f4a7c15>>(64-6)] // 64 shards
+}
 
 func (c *counts) attempt(key KeyID, providerID string, a Attempt) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.initLocked()
-	if a.Verdict.Class == provider.OK && len(c.served) < maxModels {
-		c.served[model{providerID, a.Model}] = struct{}{}
+	if a.Verdict.Class == provider.OK {
+		c.models.serve(providerID, a.Model)
 	}
-	row := keyRow{key, c.foldLocked(providerID, a.Model)}
-	k := c.keys[row]
+	row := keyRow{key, c.models.fold(providerID, a.Model)}
+	s := c.shard(uint64(key))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	k := s.keys[row]
 	if k == nil {
 		k = &leasev1.KeyCounters{KeyId: uint64(key)}
-		c.keys[row] = k
+		if s.keys == nil {
+			s.keys = map[keyRow]*leasev1.KeyCounters{}
+		}
+		s.keys[row] = k
 	}
 	if a.FirstByte > 0 {
 		k.FirstByteMsSum += uint64(a.FirstByte.Milliseconds())
 	}
-	*attemptField(k, a.Verdict.Class)++
-	addUsage(a.Usage, &k.InputTokens, &k.OutputTokens, &k.EstimatedTokens)
-}
-
-func addUsage(u provider.Usage, in, out, estimated *uint64) {
-	*in += u.Input
-	*out += u.Output
-	if u.Estimated {
-		*estimated += u.Input + u.Output
+	k.InputTokens += a.Usage.Input
+	k.OutputTokens += a.Usage.Output
+	if a.Usage.Estimated {
+		k.EstimatedTokens += a.Usage.Input + a.Usage.Output
 	}
+	*attemptField(k, a.Verdict.Class)++
 }
 
 func attemptField(k *leasev1.KeyCounters, c provider.Class) *uint64 {
@@ -92,56 +104,52 @@ func attemptField(k *leasev1.KeyCounters, c provider.Class) *uint64 {
 }
 
 func (c *counts) request(r Request) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.initLocked()
-	row := tokenRow{r.Token, c.foldLocked(r.Provider, r.Model)}
-	t := c.tokens[row]
+	row := tokenRow{r.Token, c.models.fold(r.Provider, r.Model)}
+	s := c.shard(r.Token)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.tokens[row]
 	if t == nil {
 		t = &leasev1.TokenCounters{TokenId: r.Token}
-		c.tokens[row] = t
+		if s.tokens == nil {
+			s.tokens = map[tokenRow]*leasev1.TokenCounters{}
+		}
+		s.tokens[row] = t
 	}
-	fields := [Ends]*uint64{
-		EndOK: &t.Ok, EndClientError: &t.ClientError, EndLimited: &t.Limited, EndUnavailable: &t.Unavailable,
-		EndUpstreamError: &t.UpstreamError, EndTruncated: &t.Truncated, EndCanceled: &t.Canceled,
+	t.InputTokens += r.Usage.Input
+	t.OutputTokens += r.Usage.Output
+	if r.Usage.Estimated {
+		t.EstimatedTokens += r.Usage.Input + r.Usage.Output
 	}
-	*fields[r.End]++
-	addUsage(r.Usage, &t.InputTokens, &t.OutputTokens, &t.EstimatedTokens)
 	if r.FromCache {
 		t.FromCache++
 	}
+	*requestField(t, r.End)++
 }
 
-func (c *counts) foldLocked(providerID, name string) model {
-	m := model{providerID, name}
-	if _, ok := c.served[m]; !ok && name != "" {
-		m.name = otherModels
+func requestField(t *leasev1.TokenCounters, e End) *uint64 {
+	switch e {
+	case EndOK:
+		return &t.Ok
+	case EndClientError:
+		return &t.ClientError
+	case EndLimited:
+		return &t.Limited
+	case EndUnavailable:
+		return &t.Unavailable
+	case EndUpstreamError:
+		return &t.UpstreamError
+	case EndTruncated:
+		return &t.Truncated
+	default:
+		return &t.Canceled
 	}
-	return m
 }
 
-func (c *counts) initLocked() {
-	if c.keys == nil {
-		c.keys, c.tokens = map[keyRow]*leasev1.KeyCounters{}, map[tokenRow]*leasev1.TokenCounters{}
-	}
-	if c.served == nil {
-		c.served = map[model]struct{}{}
-	}
-}
-
-// take seals what has gathered; nil: nothing has.
+// take seals what has gathered; nil: nothing has. What does not fit into a batch, after a long outage, goes with the next.
 func (c *counts) take() *leasev1.OutcomeBatch {
 	c.mu.Lock()
-	keys, tokens := c.keys, c.tokens
-	if len(keys)+len(tokens) <= maxRows {
-		c.keys, c.tokens = nil, nil
-	} else { // gathered in a long outage; the rest goes with the next batches
-		keys, tokens = split(c.keys, maxRows/2), split(c.tokens, maxRows/2)
-	}
-	c.mu.Unlock()
-	if len(keys)+len(tokens) == 0 {
-		return nil
-	}
+	defer c.mu.Unlock()
 	batch, index := &leasev1.OutcomeBatch{}, map[model]uint32{}
 	place := func(m model) uint32 {
 		at, ok := index[m]
@@ -152,32 +160,55 @@ func (c *counts) take() *leasev1.OutcomeBatch {
 		}
 		return at
 	}
-	for row, k := range keys {
-		k.Model = place(row.model)
-		batch.Keys = append(batch.Keys, k)
+	for i := range c.shards {
+		s := &c.shards[(c.from+i)%countShards]
+		s.mu.Lock()
+		keys := part(&s.keys, maxRows/2-len(batch.Keys))
+		tokens := part(&s.tokens, maxRows/2-len(batch.Tokens))
+		s.mu.Unlock()
+		for row, k := range keys {
+			k.Model = place(row.model)
+			batch.Keys = append(batch.Keys, k)
+		}
+		for row, t := range tokens {
+			t.Model = place(row.model)
+			batch.Tokens = append(batch.Tokens, t)
+		}
 	}
-	for row, t := range tokens {
-		t.Model = place(row.model)
-		batch.Tokens = append(batch.Tokens, t)
+	c.from = (c.from + 1) % countShards
+	if len(batch.Keys)+len(batch.Tokens) == 0 {
+		return nil
 	}
 	return batch
 }
 
-// split takes at most n rows out of m.
-func split[K comparable, V any](m map[K]V, n int) map[K]V {
-	part := make(map[K]V, min(n, len(m)))
-	for row, v := range m {
-		if len(part) == n {
+// part takes at most n rows out of the map; all of them take the map itself.
+func part[K comparable, V any](from *map[K]V, n int) map[K]V {
+	if len(*from) <= n {
+		all := *from
+		*from = nil
+		return all
+	}
+	some := make(map[K]V, n)
+	for row, v := range *from {
+		if len(some) == n {
 			break
 		}
-		part[row] = v
-		delete(m, row)
+		some[row] = v
+		delete(*from, row)
 	}
-	return part
+	return some
 }
 
 func (c *counts) empty() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(c.keys)+len(c.tokens) == 0
+	for i := range c.shards {
+		s := &c.shards[i]
+		s.mu.Lock()
+		left := len(s.keys) + len(s.tokens)
+		s.mu.Unlock()
+		if left > 0 {
+			return false
+		}
+	}
+	return true
 }

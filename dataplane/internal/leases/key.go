@@ -94,10 +94,10 @@ func (k *Key) blockedFor(model string, of *leased, now time.Duration) (why block
 	switch m := k.mark(model, of, now); {
 	case m == nil:
 		return why, until
-	case m.limited:
-		return cooling, max(until, m.until)
+	case why == free && !m.limited:
+		return refused, m.until
 	default:
-		return refused, max(until, m.until)
+		return cooling, max(until, m.until)
 	}
 }
 

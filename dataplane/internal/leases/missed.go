@@ -42,13 +42,13 @@ type missed struct {
 // recovery is when a key will be back.
 type recovery struct {
 	at  time.Duration
-	key KeyID
+	key *Key
 }
 
 // soonest is more keys than a request can have tried, so that one of them is not.
 const soonest = 9
 
-func (m *missed) add(key KeyID, why block, until time.Duration) {
+func (m *missed) add(key *Key, why block, until time.Duration) {
 	switch why {
 	case cooling:
 		m.cooling = true
@@ -74,11 +74,14 @@ func (m *missed) recovers(r recovery) {
 	m.soon[at] = r
 }
 
-// merge adds what was found out about other keys.
-func (m *missed) merge(o *missed) {
+// merge adds what was found out about other keys, whatever they are barred for; here the model is known.
+func (m *missed) merge(o *missed, model string) {
 	m.tried, m.cooling, m.forbidden = m.tried || o.tried, m.cooling || o.cooling, m.forbidden || o.forbidden
 	m.out, m.model = m.out || o.out, m.model || o.model
 	for _, r := range o.soon[:o.known] {
+		if bar := r.key.mark(model, r.key.lease.Load(), m.now); bar != nil && model != "" {
+			r.at = max(r.at, bar.until)
+		}
 		m.recovers(r)
 	}
 }
@@ -86,7 +89,7 @@ func (m *missed) merge(o *missed) {
 // firstBut answers when the first key is back that is none of these; never: none will.
 func (m *missed) firstBut(tried []KeyID) time.Duration {
 	for _, r := range m.soon[:m.known] {
-		if !slices.Contains(tried, r.key) {
+		if !slices.Contains(tried, r.key.ID) {
 			return r.at
 		}
 	}

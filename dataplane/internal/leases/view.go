@@ -206,7 +206,7 @@ func (b *Book) whyNot(t *tier, v *view, now time.Duration) *missed {
 			m.model = true
 		default:
 			why, until := k.blockedFor(v.model, of, now)
-			m.add(k.ID, why, until)
+			m.add(k, why, until)
 		}
 	}
 	v.why.Store(m)
