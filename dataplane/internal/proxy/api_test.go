@@ -227,7 +227,7 @@ func TestSlowBodiesAreGivenUp(t *testing.T) {
 	inBubble(t, 1, noCalls(t), func(t *testing.T, b *bench) {
 		r := b.request("POST", "/v1/chat/completions", "")
 		r.Body, r.ContentLength = neverEnding{t.Context().Done()}, 100
-		if a := b.do(r); a.status != http.StatusRequestTimeout && a.err == nil {
+		if a := b.do(r); a.status != http.StatusRequestTimeout || a.code() != "slow_body" {
 			t.Errorf("got %+v", a)
 		}
 	})

@@ -275,7 +275,7 @@ func (x *exchange) giveUp() {
 // refuse answers with a problem of the pool's own wording.
 func (x *exchange) refuse(prob *problem) {
 	x.end, x.stranger = prob.end, prob.unknownCaller
-	if x.canceled() {
+	if x.canceled() && prob != problemSlowBody { // net/http takes a deadline that has passed for a client that has gone
 		x.giveUp()
 		return
 	}
