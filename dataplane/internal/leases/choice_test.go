@@ -1,6 +1,7 @@
 package leases
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -167,8 +168,10 @@ func (d *desk) audit(t testing.TB, model string) {
 	if turns == 0 {
 		miss.now = d.clock
 		_, err := d.Borrow(Want{Provider: "ollama", Model: model})
-		if got, expect := err.(*NoKeyError), miss.err().(*NoKeyError); *got != *expect {
-			t.Fatalf("for %q: %+v, want %+v", model, *got, *expect)
+		got, _ := errors.AsType[*NoKeyError](err)
+		expect, _ := errors.AsType[*NoKeyError](miss.err())
+		if got == nil || expect == nil || *got != *expect {
+			t.Fatalf("for %q: %v, want %+v", model, err, expect)
 		}
 		return
 	}
@@ -300,7 +303,8 @@ func TestModelsThatClientsMakeUpCostNoViews(t *testing.T) {
 	d := newDesk(t, someKeys(100, func(k *leasev1.UpstreamKey) { k.Models = []string{fmt.Sprintf("model-%d*", k.GetId()%80)} })...)
 	tier := (*d.rings.Load())["ollama"].tiers[0]
 	for i := range 10_000 {
-		if _, err := d.Borrow(Want{Provider: "ollama", Model: fmt.Sprint("made-up-", i)}); err.(*NoKeyError).Cause != CauseModel {
+		_, err := d.Borrow(Want{Provider: "ollama", Model: fmt.Sprint("made-up-", i)})
+		if none, _ := errors.AsType[*NoKeyError](err); none == nil || none.Cause != CauseModel {
 			t.Fatal(err)
 		}
 	}

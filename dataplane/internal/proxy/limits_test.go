@@ -101,12 +101,14 @@ func TestUsageIsCounted(t *testing.T) {
 			provider.Usage{Input: 3, Output: 4},
 		},
 		{
-			"a chat whose upstream does not say", "/v1/chat/completions", askWhole, "application/json", []string{whole},
+			"a chat whose upstream does not say", "/v1/chat/completions", askWhole, "application/json",
+			[]string{whole},
 			provider.Usage{Input: 7, Output: estimateTokens(int64(len(whole))), Estimated: true},
 		},
 		{
 			"a stream whose upstream does not say", "/v1/chat/completions", askStream, "text/event-stream",
-			[]string{": comment\n\n", goodStream}, provider.Usage{Input: 11, Output: 4, Estimated: true},
+			[]string{": comment\n\n", goodStream},
+			provider.Usage{Input: 11, Output: 4, Estimated: true},
 		},
 		{
 			"a stream of Anthropic's", "/v1/messages", askStream, "text/event-stream",
@@ -132,7 +134,8 @@ func TestUsageIsCounted(t *testing.T) {
 		},
 		{
 			"embeddings, which nothing comes out of", "/v1/embeddings", askWhole, "application/json",
-			[]string{`{"data":[{"embedding":[1,2,3]}]}`}, provider.Usage{Input: 7, Estimated: true},
+			[]string{`{"data":[{"embedding":[1,2,3]}]}`},
+			provider.Usage{Input: 7, Estimated: true},
 		},
 		{"what takes no tokens", "/api/show", `{"model":"m"}`, "application/json", []string{`{"license":"x"}`}, provider.Usage{}},
 		{"an answer of refusal", "/v1/chat/completions", askWhole, "application/json", []string{`{"error":{"message":"no","code":400}}`}, provider.Usage{}},
