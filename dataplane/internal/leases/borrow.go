@@ -109,7 +109,7 @@ func (t *tier) lend(b *Book, v *view, w *Want, miss *missed) (Loan, bool) {
 	before := miss.barred
 	k, of := t.pick(v, w, miss)
 	if v.model == "" && miss.barred-before >= manyBars {
-		if v = b.ownView(t, w.Model); k == nil {
+		if v = b.ownView(t, v, w.Model); k == nil {
 			k, of = t.pick(v, w, miss)
 		}
 	}

@@ -74,30 +74,30 @@ func (d *desk) must(t testing.TB, w Want) Loan {
 var someModels = []string{"", "m", "qwen3", "llama3", "unheard of"}
 
 // anything changes something about some key, as the control plane, upstreams and time do.
-func (d *desk) anything(t testing.TB, keys map[uint64]*leasev1.UpstreamKey) {
-	id := rand.Uint64N(12) + 1
+func (d *desk) anything(r *rand.Rand, keys map[uint64]*leasev1.UpstreamKey) {
+	id := r.Uint64N(12) + 1
 	k := keys[id]
 	if k == nil {
 		k = key(id)
 		keys[id] = k
 	}
-	wait := time.Duration(rand.Int64N(int64(20 * time.Second)))
+	wait := time.Duration(r.Int64N(int64(20 * time.Second)))
 	state := open(id, leasev1.Reason_REASON_RATE_LIMITED, wait)
 	state.Generation, state.Revision = k.GetGeneration(), k.GetRevision()
-	switch rand.IntN(12) {
+	switch r.IntN(12) {
 	case 0:
-		k.Weight = uint32(rand.IntN(4))
+		k.Weight = uint32(r.IntN(4))
 	case 1:
-		k.Models = [][]string{nil, {"qwen*"}, {"m", "llama*"}, {"*3"}}[rand.IntN(4)]
+		k.Models = [][]string{nil, {"qwen*"}, {"m", "llama*"}, {"*3"}}[r.IntN(4)]
 	case 2:
-		k.Priority = uint32(rand.IntN(2))
+		k.Priority = uint32(r.IntN(2))
 	case 3:
 		k.Generation++
 	case 4:
-		k.State = leasev1.AdminState(1 + rand.IntN(2))
+		k.State = leasev1.AdminState(1 + r.IntN(2))
 	case 5:
 		k.ExpireTime = nil
-		if rand.IntN(2) == 0 {
+		if r.IntN(2) == 0 {
 			k.ExpireTime = timestamppb.New(d.wall.Add(wait))
 		}
 	case 6:
@@ -106,7 +106,7 @@ func (d *desk) anything(t testing.TB, keys map[uint64]*leasev1.UpstreamKey) {
 		d.tell(state)
 		return
 	case 8:
-		if state.Reason = leasev1.Reason_REASON_AUTH_REJECTED; rand.IntN(2) == 0 {
+		if state.Reason = leasev1.Reason_REASON_AUTH_REJECTED; r.IntN(2) == 0 {
 			state.State = leasev1.KeyHealth_STATE_CLOSED
 		}
 		state.OpenFor = nil
@@ -114,24 +114,24 @@ func (d *desk) anything(t testing.TB, keys map[uint64]*leasev1.UpstreamKey) {
 		return
 	case 9:
 		d.clock += wait
-		d.wall = d.wall.Add(wait - 2*time.Second) // and sometimes back
+		d.wall = d.wall.Add(wait)
 		return
 	default:
 		held := d.keys[KeyID(id)]
 		if held == nil {
 			return
 		}
-		d.Settle(Loan{key: held, of: held.lease.Load()}, Attempt{Model: someModels[rand.IntN(5)], Verdict: provider.Verdict{
-			Class:     []provider.Class{provider.OK, provider.Forbidden, provider.RateLimited, provider.ServerError}[rand.IntN(4)],
-			ModelOnly: rand.IntN(3) > 0, RetryAfter: wait * time.Duration(rand.IntN(2)),
+		d.Settle(Loan{key: held, of: held.lease.Load()}, Attempt{Model: someModels[r.IntN(5)], Verdict: provider.Verdict{
+			Class:     []provider.Class{provider.OK, provider.Forbidden, provider.RateLimited, provider.ServerError}[r.IntN(4)],
+			ModelOnly: r.IntN(3) > 0, RetryAfter: wait * time.Duration(r.IntN(2)),
 		}})
 		return
 	}
 	k = keys[id]
 	switch {
-	case k == nil && rand.IntN(2) == 0:
+	case k == nil && r.IntN(2) == 0:
 		d.applyDelta(&leasev1.ResourceDelta{Removed: []*leasev1.Removed{{Kind: leasev1.Kind_KIND_KEY, Id: id}}, CompleteRevision: 1})
-	case k == nil || rand.IntN(4) == 0:
+	case k == nil || r.IntN(4) == 0:
 		var all []*leasev1.UpstreamKey
 		for _, k := range keys {
 			all = append(all, k)
@@ -189,16 +189,54 @@ func (d *desk) audit(t testing.TB, model string) {
 
 func TestNoKeyIsLostAndNoneIsLentAgainstTheWord(t *testing.T) {
 	for range 30 {
-		d, keys := newDesk(t), map[uint64]*leasev1.UpstreamKey{}
-		d.lease.renew(d.clock, 1000*time.Hour, 0)
-		for range 300 {
-			d.anything(t, keys)
-			d.audit(t, someModels[rand.IntN(len(someModels))])
-		}
-		for _, model := range someModels {
-			d.audit(t, model)
-		}
+		seed := rand.Uint64()
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			r := rand.New(rand.NewPCG(seed, 0))
+			d, keys := newDesk(t), map[uint64]*leasev1.UpstreamKey{}
+			d.lease.renew(d.clock, 1000*time.Hour, 0)
+			for range 300 {
+				d.anything(r, keys)
+				d.audit(t, someModels[r.IntN(len(someModels))])
+			}
+			for _, model := range someModels {
+				d.audit(t, model)
+			}
+		})
 	}
+}
+
+func TestAKeyWhoseLifeSeemedOverIsBackSoonAfterTheCalendarIsSetBack(t *testing.T) {
+	d := newDesk(t)
+	k := key(1)
+	k.ExpireTime = timestamppb.New(d.wall.Add(time.Hour))
+	d.give(k)
+	d.wall = d.wall.AddDate(10, 0, 0) // the machine came up with a wrong date
+	d.audit(t, "m")
+	d.wall = d.wall.AddDate(-10, 0, 0)
+	d.clock += expiredLook
+	d.audit(t, "m")
+	if d.borrow(t) != 1 {
+		t.Error("the key is lost")
+	}
+}
+
+// One key after the other is barred for a model that is asked for all the time, and comes back.
+func TestTheBarredAreLookedAtAFewTimesAtMost(t *testing.T) {
+	const n = 300
+	d := newDesk(t, someKeys(n, nil)...)
+	for id := range KeyID(n - 1) {
+		d.fails(t, id+1, "m", provider.Verdict{Class: provider.Forbidden, ModelOnly: true})
+		l, looked := d.look(t, plain(0))
+		if d.Return(l); looked > manyBars+1 {
+			t.Fatalf("with %d barred, a choice looks at %d", id+1, looked)
+		}
+		d.audit(t, "m")
+	}
+	d.clock += forbiddenFor
+	for range n/wakeBatch + 1 { // each puts some of them back
+		d.borrow(t)
+	}
+	d.audit(t, "m")
 }
 
 // Many borrow while everything changes; in the end nothing is held against anyone, and all are lent again.

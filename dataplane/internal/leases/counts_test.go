@@ -117,3 +117,21 @@ func TestARowThatIsThereIsCountedWithoutAllocation(t *testing.T) {
 		t.Errorf("%v allocations", got)
 	}
 }
+
+// While more is counted all the time than a batch holds, every row comes to its turn.
+func TestNoRowIsLeftBehindForEver(t *testing.T) {
+	const n = maxRows * 3 / 4
+	var c counts
+	seen := map[uint64]bool{}
+	for range countShards {
+		for id := range KeyID(n) {
+			c.attempt(id+1, "ollama", Attempt{Verdict: okVerdict})
+		}
+		for _, k := range c.take().GetKeys() {
+			seen[k.GetKeyId()] = true
+		}
+	}
+	if len(seen) != n {
+		t.Errorf("%d of %d rows were ever taken", len(seen), n)
+	}
+}

@@ -117,15 +117,16 @@ func (b *Book) share(t *tier, lists []byte) *view {
 	return v
 }
 
-// ownView makes a view for one model, in which the keys that are barred for it are not free.
-func (b *Book) ownView(t *tier, model string) *view {
+// ownView makes a view for one model, in which the keys that are barred for it are not free. It goes on where the shared one was.
+func (b *Book) ownView(t *tier, shared *view, model string) *view {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if v := (*t.views.own.Load())[model]; v != nil {
 		return v
 	}
 	model = strings.Clone(model) // not to hold on to a whole request
-	v := t.newView(t.listsFor(model), model)
+	v := t.newView(shared.lists, model)
+	v.hand.Store(shared.hand.Load())
 	b.fillLocked(t, v)
 	add(&t.views.own, model, v, maxOwn)
 	return v
