@@ -124,7 +124,7 @@ func TestAToolCallIsStreamedByTheOtherAPIs(t *testing.T) {
 	} {
 		r := newRig(t, Config{}, map[string]Behaviour{goodKey: {}})
 		body := r.do("POST", path, goodKey, `{"model":"gpt-oss:20b","stream":true,`+tt.body+`}`).body
-		var arguments string
+		var arguments strings.Builder
 		for line := range strings.Lines(body) {
 			var got struct{ Delta json.RawMessage }
 			if data, ok := strings.CutPrefix(line, "data: "); !ok || json.Unmarshal([]byte(data), &got) != nil {
@@ -134,13 +134,13 @@ func TestAToolCallIsStreamedByTheOtherAPIs(t *testing.T) {
 			var block anthropicBlock
 			switch {
 			case json.Unmarshal(got.Delta, &piece) == nil:
-				arguments += piece
+				arguments.WriteString(piece)
 			case json.Unmarshal(got.Delta, &block) == nil && block.PartialJSON != nil:
-				arguments += *block.PartialJSON
+				arguments.WriteString(*block.PartialJSON)
 			}
 		}
-		if want := ToolArguments([]byte(schema), "tool"); arguments != want || r.last().Events != tt.events {
-			t.Errorf("%s: arguments %s, want %s; %d events, want %d", path, arguments, want, r.last().Events, tt.events)
+		if want := ToolArguments([]byte(schema), "tool"); arguments.String() != want || r.last().Events != tt.events {
+			t.Errorf("%s: arguments %s, want %s; %d events, want %d", path, arguments.String(), want, r.last().Events, tt.events)
 		}
 		for _, want := range tt.holds {
 			if !strings.Contains(body, want) {
