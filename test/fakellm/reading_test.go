@@ -140,7 +140,7 @@ func TestAToolCallIsStreamedByTheOtherAPIs(t *testing.T) {
 			}
 		}
 		if want := ToolArguments([]byte(schema), "tool"); arguments.String() != want || r.last().Events != tt.events {
-			t.Errorf("%s: arguments %s, want %s; %d events, want %d", path, &arguments, want, r.last().Events, tt.events)
+			t.Errorf("%s: arguments %s, want %s; %d events, want %d", path, arguments.String(), want, r.last().Events, tt.events)
 		}
 		for _, want := range tt.holds {
 			if !strings.Contains(body, want) {

@@ -31,11 +31,11 @@ func run() (all bool) {
 	for _, c := range cases {
 		if err := c.holds(ctx, one, other); err != nil {
 			all = false
-			fmt.Println("not ok", c.name)
+			fmt.Fprintln(os.Stdout, "not ok", c.name)
 			fmt.Fprintf(os.Stderr, "%s: %v\n", c.name, err)
 			continue
 		}
-		fmt.Println("ok", c.name)
+		fmt.Fprintln(os.Stdout, "ok", c.name)
 	}
 	return all
 }
