@@ -3,6 +3,7 @@ package system
 import (
 	"bytes"
 	"context"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -51,7 +52,7 @@ func TestProcessTheClients(t *testing.T) {
 		})
 	}
 	s.wantCancels(ran)
-	s.scan(s.secrets...)
+	s.scan(slices.AppendSeq(slices.Clone(s.secrets), maps.Values(s.tokens))...)
 }
 
 // runs lets a client do all that it can, or skips it.
