@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -135,7 +134,7 @@ func TestPredecessor_A12(t *testing.T) {
 		inner := up.transport.Clone()
 		under := &traffic{RoundTripper: inner}
 		up.transport.RegisterProtocol("http", under)
-		before, begin := runtime.NumGoroutine(), time.Now()
+		begin := time.Now()
 
 		var mu sync.Mutex
 		found := map[Reason]int{}
@@ -161,9 +160,8 @@ func TestPredecessor_A12(t *testing.T) {
 		if asked.Load() != questions || under.most != 16 {
 			t.Errorf("%d questions, %d at once", asked.Load(), under.most)
 		}
-		if n := runtime.NumGoroutine(); under.now != 0 || link.open.Load() != 0 || n > before || len(p.slots) != 0 {
-			t.Errorf("left: %d bodies, %d connections, %d slots, %d goroutines where %d were",
-				under.now, link.open.Load(), len(p.slots), n, before)
+		if under.now != 0 || link.open.Load() != 0 || len(p.slots) != 0 { // a goroutine that is left fails the bubble
+			t.Errorf("left: %d bodies, %d connections, %d slots", under.now, link.open.Load(), len(p.slots))
 		}
 		if found[Timeout] != 2*questions/100 || found[AuthRejected] != questions/100 || found[""] < questions/3 {
 			t.Errorf("answers %v", found)

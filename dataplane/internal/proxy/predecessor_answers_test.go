@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -145,7 +144,7 @@ func TestPredecessor_A12(t *testing.T) {
 		inner := up.transport.Clone()
 		under := &traffic{RoundTripper: inner}
 		up.transport.RegisterProtocol("http", under)
-		before, begin := runtime.NumGoroutine(), time.Now()
+		begin := time.Now()
 		f := &fakeProbes{ask: make(chan leases.Probe, probes)}
 		for range probes {
 			f.ask <- leases.Probe{Provider: prov, TTL: time.Minute}
@@ -158,8 +157,8 @@ func TestPredecessor_A12(t *testing.T) {
 		if len(f.said) != probes || asked.Load() != probes || under.most != 4 {
 			t.Errorf("%d answers and %d questions, %d at once", len(f.said), asked.Load(), under.most)
 		}
-		if n := runtime.NumGoroutine(); under.now != 0 || open.Load() != 0 || n > before {
-			t.Errorf("left: %d bodies, %d connections, %d goroutines where %d were", under.now, open.Load(), n, before)
+		if under.now != 0 || open.Load() != 0 { // a goroutine that is left fails the bubble
+			t.Errorf("left: %d bodies, %d connections", under.now, open.Load())
 		}
 		classes := map[provider.Class]int{}
 		for _, v := range f.said {
