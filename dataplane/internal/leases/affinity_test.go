@@ -100,6 +100,10 @@ func TestABusyKeyLeavesItsAffinitiesToTheNext(t *testing.T) {
 		}
 	}
 	first := out[0].KeyID()
+	d.give(key(11)) // loans that are out stay counted when the rotation is made anew
+	if got := (*d.rings.Load())["ollama"].tiers[0].loans.out.Load(); got != 1000 {
+		t.Errorf("%d loans are out, want 1000", got)
+	}
 	for i, l := range out {
 		if i%2 == 0 {
 			d.Return(l)

@@ -367,4 +367,35 @@ func TestModelsThatClientsMakeUpCostNoViews(t *testing.T) {
 	if n := len(*tier.views.shared.Load()); n > maxShared {
 		t.Errorf("%d views, want at most %d", n, maxShared)
 	}
+	// A view that had to go is not looked at again, whatever it said.
+	for id := range uint64(100) {
+		d.tell(open(id+1, leasev1.Reason_REASON_RATE_LIMITED, time.Second))
+	}
+	for i := range 80 {
+		d.audit(t, fmt.Sprintf("model-%d-x", i))
+	}
+	d.clock += time.Second
+	for i := range 80 {
+		d.audit(t, fmt.Sprintf("model-%d-x", i))
+	}
+}
+
+// Those that are back first are of no use to the request: the one that is comes after many.
+func TestAKeyThatIsBackIsLentAtOnceHoweverManyAreBackBefore(t *testing.T) {
+	const n = 3 * wakeBatch
+	d := newDesk(t, someKeys(n, func(k *leasev1.UpstreamKey) {
+		if k.GetId() < n {
+			k.Models = []string{"llama*"}
+		}
+	})...)
+	for id := range uint64(n) {
+		d.tell(open(id+1, leasev1.Reason_REASON_RATE_LIMITED, time.Second+time.Duration(id)))
+	}
+	if got := d.borrow(t); got != 0 {
+		t.Fatalf("%v is lent", got)
+	}
+	d.clock += 2 * time.Second
+	if got := d.borrow(t); got != n {
+		t.Errorf("%v is lent, want %v", got, KeyID(n))
+	}
 }

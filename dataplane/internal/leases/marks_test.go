@@ -96,6 +96,14 @@ func TestWhatAMarkDoesNotOutlast(t *testing.T) {
 	if !d.serves(t, "m") {
 		t.Error("a late verdict on the old secret bars the new one")
 	}
+	limit := provider.Verdict{Class: provider.RateLimited, ModelOnly: true}
+	d.fails(t, 1, "m", limit)
+	d.clock += 6 * time.Second
+	d.Settle(late, Attempt{Model: "m", Verdict: okVerdict})
+	if d.fails(t, 1, "m", limit); d.refusal(t, "m").RetryAfter < 9*time.Second {
+		t.Error("a late success of the old secret ended the new one's row of limits")
+	}
+	d.clock += time.Minute
 	if d.fails(t, 1, "", v); !d.serves(t, "m") || !d.serves(t, "") {
 		t.Error("a verdict on no model bars the key")
 	}

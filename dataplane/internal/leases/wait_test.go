@@ -235,3 +235,24 @@ func TestAFreeKeyCostsAWaiterNoMore(t *testing.T) {
 		t.Errorf("%v allocations", got)
 	}
 }
+
+// The client goes away in the very moment in which it is served: the loan goes back, or is had, but is never lost.
+func TestALoanIsNotLostWhenItsRequestLeaves(t *testing.T) {
+	bubble(t, func(t *testing.T, d *desk) {
+		for range 200 {
+			d.tell(closed(1, 1))
+			d.tell(limited(1, time.Second))
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			var all sync.WaitGroup
+			for range 5 {
+				all.Go(func() {
+					if got := d.wait(ctx, plain(0), time.Minute); got.err != nil && !errors.Is(got.err, context.DeadlineExceeded) {
+						t.Errorf("got %v", got.err)
+					}
+				})
+			}
+			all.Wait()
+			cancel()
+		}
+	}, key(1))
+}
