@@ -154,10 +154,6 @@ func problemNoKey(cause string) *problem {
 	switch cause {
 	case leases.CauseNone:
 		return unavailable("no_upstream_keys", "This provider has no keys here.", maxRetryAfter, true)
-	case leases.CauseForbidden:
-		p := clientError(http.StatusForbidden, "model_forbidden", "The provider allows the model to none of its keys here.")
-		p.typ = typePermission
-		return p
 	case leases.CauseModel:
 		return clientError(http.StatusNotFound, provider.ModelNotFound, "No upstream key of this provider serves the model.")
 	case leases.CauseForbidden:
