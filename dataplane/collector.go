@@ -9,7 +9,7 @@ import (
 
 // heapRoom is how much garbage may gather before it is collected, however little is in use. A data plane keeps a few
 // megabytes and allocates some 17 KiB for every request: by Go's own measure it would collect dozens of times a second.
-const heapRoom = 128 << 20
+const heapRoom = 64 << 20
 
 // easeCollector lets garbage gather up to heapRoom, or to twice what is in use if that is more, as Go does by itself. Whoever
 // sets GOGC has the last word, and a GOMEMLIMIT holds either way.
