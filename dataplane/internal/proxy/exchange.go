@@ -68,7 +68,7 @@ func (p *Proxy) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	x := &exchange{p: p, w: w, rc: http.NewResponseController(w), r: r, id: "req_" + rand.Text(), start: p.now(), api: openAIChat}
 	x.tried = x.triedArray[:0]
 	w.Header()["X-Request-Id"] = []string{x.id}
-	if r.Header["Expect"] != nil { // net/http answers it, and an earlier request may have left a deadline
+	if r.Header["Expect"] != nil && r.ProtoMajor == 1 { // net/http answers it, and an earlier request may have left a deadline
 		x.allowWrite()
 	}
 	if r.ContentLength != 0 { // net/http reads what the pool leaves unread before it answers: that must end too
@@ -252,7 +252,12 @@ func (x *exchange) write(b []byte) error {
 	if _, err := x.w.Write(b); err != nil {
 		return err
 	}
-	return x.rc.Flush()
+	err := x.rc.Flush()
+	if x.r.ProtoMajor > 1 { // HTTP/2 resets a stream when its deadline passes, also if nobody is writing
+		x.deadline = time.Time{}
+		_ = x.rc.SetWriteDeadline(x.deadline)
+	}
+	return err
 }
 
 // allowWrite renews the deadline of writes when half of it is gone. A stalled client must not hold its key for ever.
