@@ -2,11 +2,16 @@ package proxy
 
 import (
 	"net/http"
+	"net/http/httptest"
+	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"ollama-api-pool/dataplane/internal/leases"
 )
 
 func TestAQuietStreamLivesOnOverHTTP2(t *testing.T) {
@@ -38,4 +43,43 @@ func TestAQuietStreamLivesOnOverHTTP2(t *testing.T) {
 			running.Wait()
 		})
 	}
+}
+
+// slowClient takes 64 KiB a second.
+type slowClient struct {
+	*httptest.ResponseRecorder
+	deadline time.Time
+}
+
+func (c *slowClient) SetWriteDeadline(t time.Time) error {
+	c.deadline = t
+	return nil
+}
+
+func (c *slowClient) Write(b []byte) (int, error) {
+	for at := 0; at < len(b); at += 64 << 10 {
+		time.Sleep(time.Second)
+		if time.Now().After(c.deadline) {
+			return at, os.ErrDeadlineExceeded
+		}
+	}
+	return c.ResponseRecorder.Write(b)
+}
+
+func TestASlowClientGetsAllOfALargeAnswer(t *testing.T) {
+	large := strings.Replace(goodWhole, "hi", strings.Repeat("x", 8<<20), 1)
+	inBubble(t, 1, func(w http.ResponseWriter, _ *http.Request) { sendJSON(w, 200, large) }, func(t *testing.T, b *bench) {
+		r := b.request("POST", "/v1/chat/completions", askWhole)
+		r.URL.Scheme, r.URL.Host = "", "" // as a server has it
+		client := &slowClient{ResponseRecorder: httptest.NewRecorder()}
+		defer func() {
+			if cut := recover(); cut != nil || client.Body.String() != large {
+				t.Errorf("cut: %v, after %d bytes of %d", cut, client.Body.Len(), len(large))
+			}
+			if ends := b.book.ends(); !slices.Equal(ends, []leases.End{leases.EndOK}) {
+				t.Errorf("it ended as %v", ends)
+			}
+		}()
+		b.proxy.ServeHTTP(client, r)
+	})
 }
