@@ -61,14 +61,16 @@ type exchange struct {
 	deadline   time.Time // of writes to the client
 }
 
-// writeTimeout is how long a client may take no bytes before it is given up.
-const writeTimeout = 60 * time.Second
+const (
+	writeTimeout = 60 * time.Second // how long a client may take no bytes before it is given up
+	largestPiece = 64 << 10         // that is written under one deadline
+)
 
 func (p *Proxy) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	x := &exchange{p: p, w: w, rc: http.NewResponseController(w), r: r, id: "req_" + rand.Text(), start: p.now(), api: openAIChat}
 	x.tried = x.triedArray[:0]
 	w.Header()["X-Request-Id"] = []string{x.id}
-	if r.Header["Expect"] != nil { // net/http answers it, and an earlier request may have left a deadline
+	if r.Header["Expect"] != nil && r.ProtoMajor == 1 { // net/http answers it, and an earlier request may have left a deadline
 		x.allowWrite()
 	}
 	if r.ContentLength != 0 { // net/http reads what the pool leaves unread before it answers: that must end too
@@ -246,13 +248,30 @@ func (x *exchange) commit(status int) {
 	x.w.WriteHeader(status)
 }
 
+// put writes bytes to the client piece by piece: a deadline is for one piece, and not for all that a slow client takes.
+func (x *exchange) put(b []byte) error {
+	for len(b) > 0 {
+		n := min(len(b), largestPiece)
+		x.allowWrite()
+		if _, err := x.w.Write(b[:n]); err != nil {
+			return err
+		}
+		b = b[n:]
+	}
+	return nil
+}
+
 // write passes bytes on to the client and does not return before they are on their way.
 func (x *exchange) write(b []byte) error {
-	x.allowWrite()
-	if _, err := x.w.Write(b); err != nil {
+	if err := x.put(b); err != nil {
 		return err
 	}
-	return x.rc.Flush()
+	err := x.rc.Flush()
+	if x.r.ProtoMajor > 1 { // HTTP/2 resets a stream when its deadline passes, also if nobody is writing
+		x.deadline = time.Time{}
+		_ = x.rc.SetWriteDeadline(x.deadline)
+	}
+	return err
 }
 
 // allowWrite renews the deadline of writes when half of it is gone. A stalled client must not hold its key for ever.

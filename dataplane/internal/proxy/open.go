@@ -37,7 +37,7 @@ func (x *exchange) answer(contentType string, body []byte) {
 	h.Set("Content-Type", contentType)
 	h.Set("Content-Length", itoa(len(body)))
 	x.commit(http.StatusOK)
-	_, _ = x.w.Write(body) // whoever is gone needs no answer
+	_ = x.put(body) // whoever is gone needs no answer
 }
 
 func itoa(n int) string { return strconv.Itoa(n) }

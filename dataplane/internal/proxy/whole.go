@@ -99,8 +99,10 @@ func (a *attempt) sendWhole(resp *http.Response, body []byte, complete bool) {
 		h.Set("Content-Length", itoa(int(resp.ContentLength)))
 	}
 	x.commit(resp.StatusCode)
-	_, err := x.w.Write(body)
-	if err == nil && !complete {
+	var err error
+	if complete {
+		err = x.put(body)
+	} else if err = x.write(body); err == nil {
 		err = a.sendRest(resp)
 	}
 	switch {
