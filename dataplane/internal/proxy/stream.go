@@ -153,6 +153,7 @@ func (s *stream) goOn(event []byte, start int) bool {
 	switch {
 	case api.ends(event):
 		failed := api.fails(event) // before others take the place of its bytes
+		s.a.ending()
 		switch {
 		case !s.pass(s.split.event):
 		case failed:
