@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
 )
 
 // gate is what every request passes before it is looked at. It knows nothing of the API: it refuses what no client of it
@@ -56,8 +57,14 @@ func isOdd(r *http.Request) bool {
 		r.URL.RawPath != "" && !strings.Contains(r.URL.RawPath, "/v1/models/")
 }
 
+// refusalTime is for how long a refused client may take to send what it began and to take the answer: net/http reads a body
+// that nobody has read before it lets a connection go.
+const refusalTime = 5 * time.Second
+
 // refuse answers in OpenAI's words, which is what most clients speak. No API has been asked for yet.
 func refuse(w http.ResponseWriter, status int, typ, code, message string) {
+	rc, by := http.NewResponseController(w), time.Now().Add(refusalTime)
+	_, _ = rc.SetReadDeadline(by), rc.SetWriteDeadline(by)
 	body := `{"error":{"message":` + strconv.Quote(message) + `,"type":"` + typ + `","param":null,"code":"` + code + `"}}`
 	h := w.Header()
 	h.Set("Content-Type", "application/json")

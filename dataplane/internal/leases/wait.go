@@ -113,6 +113,7 @@ func (q *queue) join(b *Book, w *waiter, first time.Duration) *list.Element {
 	}
 	if first < q.at {
 		q.setLocked(b, first)
+		q.wakeLocked()
 	}
 	return place
 }
@@ -161,7 +162,12 @@ func (q *queue) serve(b *Book) {
 		}
 	}
 	q.setLocked(b, next)
-	if q.woken.Load() { // meanwhile; setting the alarm may have undone it
+	q.wakeLocked()
+}
+
+// wakeLocked has the queue served if it was woken meanwhile: setting the alarm may have undone that.
+func (q *queue) wakeLocked() {
+	if q.woken.Load() {
 		q.alarm.Reset(0)
 	}
 }

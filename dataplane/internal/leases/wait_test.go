@@ -144,6 +144,26 @@ func TestARequestWaitsForAKeyThatWillBeFreeInTime(t *testing.T) {
 	}
 }
 
+// A key comes back when a request has looked for the last time and is about to set the alarm.
+func TestAWakeIsNotLostToTheAlarm(t *testing.T) {
+	bubble(t, func(t *testing.T, d *desk) {
+		d.tell(limited(1, time.Minute))
+		clock, looks := d.now, 0
+		d.now = func() time.Duration {
+			if q, ok := d.queues.Load("ollama"); ok && q.(*queue).count.Load() == 1 {
+				if looks++; looks == 2 { // the first is the last look for a key
+					d.now = clock
+					d.tell(closed(1, 1))
+				}
+			}
+			return clock()
+		}
+		if got := d.wait(t.Context(), plain(0), 2*time.Minute); got.err != nil || got.after != 0 || looks != 2 {
+			t.Errorf("got %+v after %d looks", got, looks)
+		}
+	}, key(1))
+}
+
 func TestAKeyThatArrivesIsForThoseWhoWait(t *testing.T) {
 	bubble(t, func(t *testing.T, d *desk) {
 		d.tell(limited(1, 2*time.Second))

@@ -50,11 +50,19 @@ func (a *attempt) settle() {
 	a.cancel(nil)
 	done := leases.Attempt{Model: bounded(a.x.model), Verdict: a.verdict, FirstByte: a.firstByte}
 	if a.answered {
-		done.Usage = a.tally.usage(a.x.route, len(a.x.body))
-		a.x.usage = done.Usage
+		a.takeUsage()
+		done.Usage = a.x.usage
 	}
 	a.loan.Settle(done)
 	a.x.p.metrics.attempt(a.x.prov.ID, a.verdict.Class)
+}
+
+func (a *attempt) takeUsage() { a.x.usage = a.tally.usage(a.x.route, len(a.x.body)) }
+
+// ending counts the request out of its token's limits, before the client sees the end of the answer.
+func (a *attempt) ending() {
+	a.takeUsage()
+	a.x.settleLimits()
 }
 
 func (a *attempt) run() {

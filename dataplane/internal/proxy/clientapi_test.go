@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"ollama-api-pool/dataplane/internal/leases"
 	"ollama-api-pool/dataplane/internal/provider"
@@ -247,4 +249,17 @@ func TestOneModelAndOllamasList(t *testing.T) {
 	if a := get("/api/tags"); a.status != 503 || !strings.HasPrefix(a.body, `{"error":"`) {
 		t.Errorf("not ready: %d %s", a.status, a.body)
 	}
+}
+
+func TestAResponseThatFailedHasFailedWhateverFollows(t *testing.T) {
+	inBubble(t, 1, func(w http.ResponseWriter, r *http.Request) {
+		sendStream(w, event(`{"type":"response.created"}`))
+		pause(r, time.Second)
+		sendStream(w, event(`{"type":"response.failed"}`)+": "+strings.Repeat("x", 100)+"\n")
+	}, func(t *testing.T, b *bench) {
+		b.do(b.request("POST", "/v1/responses", askStream))
+		if ends := b.book.ends(); !slices.Equal(ends, []leases.End{leases.EndTruncated}) {
+			t.Errorf("it ended as %v", ends)
+		}
+	})
 }

@@ -49,6 +49,7 @@ func (x *exchange) answerFromKept() bool {
 		return false
 	}
 	x.fromCache, x.kept, x.end = true, "hit", leases.EndOK
+	x.settleLimits() // before the client sees the end
 	x.answer(kept.ContentType, kept.Body)
 	return true
 }

@@ -29,13 +29,16 @@ func (x *exchange) meter() *problem {
 	return nil
 }
 
-// settleLimits counts the request out. One that no upstream was asked for has cost nothing.
+// settleLimits counts the request out, once: when its answer is about to end, so that a client that has seen the end finds its
+// place free, or else when the exchange is over. One that no upstream was asked for has cost nothing.
 func (x *exchange) settleLimits() {
+	a := x.admission
+	x.admission = tokens.Admission{}
 	if x.attempts == 0 && !x.fromCache {
-		x.admission.Refund(x.p.now())
+		a.Refund(x.p.now())
 		return
 	}
-	x.admission.Settle(x.usage.Input+x.usage.Output, x.p.now())
+	a.Settle(x.usage.Input+x.usage.Output, x.p.now())
 }
 
 // estimateTokens thinks of a token as four bytes.

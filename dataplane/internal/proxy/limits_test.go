@@ -1,11 +1,13 @@
 package proxy
 
 import (
+	"io"
 	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"ollama-api-pool/dataplane/internal/leases"
 	"ollama-api-pool/dataplane/internal/provider"
@@ -85,6 +87,27 @@ func TestRequestsAtTheSameTime(t *testing.T) {
 	if a := b.chat(askWhole); a.status != 200 {
 		t.Errorf("after them: %d", a.status)
 	}
+}
+
+// The next request may come as soon as the client has seen the end, however long the upstream still holds its connection.
+func TestAStreamThatIsDoneLeavesItsPlace(t *testing.T) {
+	inBubble(t, 1, func(w http.ResponseWriter, r *http.Request) {
+		sendStream(w, goodStream)
+		pause(r, time.Second)
+	}, func(t *testing.T, b *bench) {
+		b.limit(tokens.Limits{MaxConcurrent: 1, TokensPerMinute: 1000})
+		resp, err := b.client.Do(b.request("POST", "/v1/chat/completions", askStream))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if _, err := io.ReadFull(resp.Body, make([]byte, len(goodStream))); err != nil {
+			t.Fatal(err)
+		}
+		if a := b.chat(askStream); a.status != 200 || a.header.Get("X-Ratelimit-Remaining-Tokens") != "964" {
+			t.Errorf("the next: %d %s, %v", a.status, a.body, a.header)
+		}
+	})
 }
 
 func TestUsageIsCounted(t *testing.T) {

@@ -152,9 +152,11 @@ func (s *stream) goOn(event []byte, start int) bool {
 	}
 	switch {
 	case api.ends(event):
+		failed := api.fails(event) // before others take the place of its bytes
+		s.a.ending()
 		switch {
 		case !s.pass(s.split.event):
-		case api.fails(event):
+		case failed:
 			s.over = true
 			s.a.verdict, s.a.x.end = truncated, leases.EndTruncated
 		default:

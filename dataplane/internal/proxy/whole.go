@@ -101,6 +101,7 @@ func (a *attempt) sendWhole(resp *http.Response, body []byte, complete bool) {
 	x.commit(resp.StatusCode)
 	var err error
 	if complete {
+		a.ending()
 		err = x.put(body)
 	} else if err = x.write(body); err == nil {
 		err = a.sendRest(resp)
