@@ -107,6 +107,7 @@ func TestAStreamThatIsDoneLeavesItsPlace(t *testing.T) {
 		if a := b.chat(askStream); a.status != 200 || a.header.Get("X-Ratelimit-Remaining-Tokens") != "964" {
 			t.Errorf("the next: %d %s, %v", a.status, a.body, a.header)
 		}
+		time.Sleep(2 * time.Second) // until the upstream has let go of both
 	})
 }
 

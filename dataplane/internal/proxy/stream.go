@@ -329,8 +329,15 @@ func (s *stream) done() {
 	s.succeed()
 	s.a.watch.restart(afterDone)
 	var tail [512]byte
-	for {
-		if _, err := s.resp.Body.Read(tail[:]); err != nil {
+	for halved := s.split.cr; ; { // the end of the last line may have come in two
+		n, err := s.resp.Body.Read(tail[:])
+		if halved && n > 0 {
+			halved = false
+			if tail[0] == '\n' {
+				_ = s.a.x.write(tail[:1]) // whoever is gone has all that matters
+			}
+		}
+		if err != nil {
 			return
 		}
 	}
