@@ -8,21 +8,22 @@ import (
 	"time"
 )
 
-// Whoever is refused before anybody asks for a token must not keep its place by a body that never comes.
-func TestARefusedClientLosesItsPlace(t *testing.T) {
+// Nobody has asked for a token here.
+func TestABodyThatNeverComesHoldsNoPlace(t *testing.T) {
 	for name, row := range map[string]struct {
-		most int64
-		head string
+		handler http.Handler
+		head    string
 	}{
-		"it wants another protocol":            {1, "POST / HTTP/1.1\r\nHost: pool\r\nUpgrade: websocket\r\nContent-Length: 9\r\n\r\n"},
-		"it is one too many":                   {0, "POST / HTTP/1.1\r\nHost: pool\r\nContent-Length: 9\r\n\r\n"},
-		"it is one too many, without a length": {0, "POST / HTTP/1.1\r\nHost: pool\r\nTransfer-Encoding: chunked\r\n\r\n"},
+		"it wants another protocol":            {&gate{next: http.NotFoundHandler(), most: 1}, "POST / HTTP/1.1\r\nHost: pool\r\nUpgrade: websocket\r\nContent-Length: 9\r\n\r\n"},
+		"it is one too many":                   {&gate{}, "POST / HTTP/1.1\r\nHost: pool\r\nContent-Length: 9\r\n\r\n"},
+		"it is one too many, without a length": {&gate{}, "POST / HTTP/1.1\r\nHost: pool\r\nTransfer-Encoding: chunked\r\n\r\n"},
+		"it sends what no metric needs":        {unread(http.NotFoundHandler()), "GET /metrics HTTP/1.1\r\nHost: pool\r\nContent-Length: 9\r\n\r\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				p := &party{newDoor(newStreet(), 4, nil), t, nil}
 				p.street = p.Listener.(*street)
-				h := &http.Server{ConnState: p.note, Handler: &gate{next: http.NotFoundHandler(), most: row.most}, ReadHeaderTimeout: time.Second}
+				h := &http.Server{ConnState: p.note, Handler: row.handler, ReadHeaderTimeout: time.Second, IdleTimeout: time.Second}
 				done := make(chan error)
 				go func() { done <- serve(h, p.door) }()
 				v := p.visit("192.0.2.1:5")

@@ -26,7 +26,7 @@ func (s *Server) opsServer() *http.Server {
 	mux.HandleFunc("GET /debug/pprof/profile", loopbackOnly(pprof.Profile))
 	mux.HandleFunc("GET /debug/pprof/trace", loopbackOnly(pprof.Trace))
 	return &http.Server{
-		Handler:           mux,
+		Handler:           unread(mux),
 		ConnState:         s.opsDoor.note,
 		ReadHeaderTimeout: 5 * time.Second,
 		WriteTimeout:      2 * time.Minute, // longer than a profile is asked for
@@ -34,6 +34,16 @@ func (s *Server) opsServer() *http.Server {
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(s.cfg.Logger.Handler(), slog.LevelDebug),
 	}
+}
+
+// unread bounds how long net/http waits for the body of a request whose handler reads none.
+func unread(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength != 0 {
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(refusalTime))
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // readyz is true while requests can be served: also when the control plane is away, as long as lease or grace last.
