@@ -54,6 +54,10 @@ func scanRequest(body []byte, api *clientAPI) (request, *problem) {
 				misspelt = "model"
 			case strings.EqualFold(string(key), "stream"):
 				misspelt = "stream"
+			case strings.EqualFold(string(key), "stream_options") && api.usageOnDemand:
+				misspelt = "stream_options"
+			case strings.EqualFold(string(key), "name") && api.nameToo:
+				misspelt = "name"
 			}
 		}
 	})
