@@ -21,8 +21,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"ollama-api-pool/dataplane/internal/provider"
 )
 
 const (
@@ -55,7 +53,6 @@ func (c Config) maxAnswer() int64 {
 type Answer struct {
 	ContentType string
 	Body        []byte
-	Usage       provider.Usage // what it took when the upstream was asked; from here it takes nothing
 }
 
 // Miss is the right to keep the answer that was not there. It is good for one question, and until the next Clear. The zero
@@ -104,7 +101,7 @@ func (c *Cache) Put(m Miss, a Answer, ttl time.Duration, now time.Time) bool {
 	}
 	body := bytes.Clone(a.Body)
 	e := &entry{
-		answer: Answer{ContentType: strings.Clone(a.ContentType), Body: slices.Clip(body), Usage: a.Usage},
+		answer: Answer{ContentType: strings.Clone(a.ContentType), Body: slices.Clip(body)},
 		sum:    m.key.sum,
 		until:  now.Add(ttl),
 		size:   overhead + int64(len(a.ContentType)+cap(body)),

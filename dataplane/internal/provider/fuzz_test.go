@@ -215,7 +215,7 @@ func FuzzMatchModel(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, pattern, model string) {
 		if model == "" || !utf8.ValidString(pattern) || !utf8.ValidString(model) || len(pattern) > 500 {
-			t.Skip()
+			return
 		}
 		says := strings.NewReplacer(`\*`, `.*`, `\?`, `.`).Replace(regexp.QuoteMeta(pattern))
 		want := regexp.MustCompile(`(?s)^` + says + `$`).MatchString(model)

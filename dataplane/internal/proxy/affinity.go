@@ -1,6 +1,10 @@
 package proxy
 
-import "hash/fnv"
+import (
+	"hash/fnv"
+
+	"ollama-api-pool/dataplane/internal/provider"
+)
 
 // Providers keep what a prompt begins with, for the key that it came with: a conversation that stays with one key is answered
 // sooner and costs less. A rotation would throw that away.
@@ -13,8 +17,8 @@ const openingBytes = 1 << 10
 
 // affinity is the same number for requests that should go to the same key; 0: any key will do.
 func (x *exchange) affinity() uint64 {
-	if len(x.asked.session) > 2 { // more than the quotes
-		return fingerprint('s', x.asked.session)
+	if session := provider.Text(x.asked.session); session != "" {
+		return fingerprint('s', []byte(session))
 	}
 	for _, name := range sessionHeaders {
 		if v := x.r.Header[name]; len(v) == 1 && v[0] != "" {

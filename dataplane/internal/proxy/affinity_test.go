@@ -40,6 +40,9 @@ func TestAffinity(t *testing.T) {
 			t.Errorf("%s: %d, and %d", row.why, named, row.got)
 		}
 	}
+	if other := kin("/api/chat", `{"model":"m"}`, "X-Session-Id", "a"); other != named {
+		t.Errorf("a session has two affinities, by the body %d and by a header %d", named, other)
+	}
 	if kin(chat, askWhole) != 0 {
 		t.Error("a request that names no session has an affinity")
 	}

@@ -55,9 +55,8 @@ func (x *exchange) answerFromKept() bool {
 }
 
 // keep keeps a complete answer under the key that answerFromKept has noted; if it noted none, nothing is kept.
-func (x *exchange) keep(contentType string, body []byte, t *tally) {
-	usage, _ := t.said.Usage()
-	x.p.answers.Put(x.miss, answers.Answer{ContentType: contentType, Body: body, Usage: usage}, x.keepFor(), x.p.now())
+func (x *exchange) keep(contentType string, body []byte) {
+	x.p.answers.Put(x.miss, answers.Answer{ContentType: contentType, Body: body}, x.keepFor(), x.p.now())
 }
 
 // tellingHeaders are those that go upstream and may change an answer.

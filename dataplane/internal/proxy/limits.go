@@ -10,7 +10,7 @@ import (
 	"ollama-api-pool/dataplane/internal/tokens"
 )
 
-// maxEstimate bounds what a body is thought to cost before the upstream has told: images are large and take few tokens.
+// maxEstimate bounds what a body is thought to cost as long as no upstream has told: images are large and take few tokens.
 const maxEstimate = 8 << 10
 
 // meter counts the request in under its token's limits, before its body is read: one that is over them costs nothing.
@@ -20,7 +20,7 @@ func (x *exchange) meter() *problem {
 		return nil
 	}
 	l := x.token.Limits
-	a, left, denied := m.Admit(l, min(estimateTokens(max(x.r.ContentLength, 0)), maxEstimate), x.p.now())
+	a, left, denied := m.Admit(l, estimateInput(max(x.r.ContentLength, 0)), x.p.now())
 	tellLimits(x.w.Header(), l, left)
 	if denied != nil {
 		return problemTokenLimit(denied)
@@ -40,6 +40,9 @@ func (x *exchange) settleLimits() {
 	}
 	a.Settle(x.usage.Input+x.usage.Output, x.p.now())
 }
+
+// estimateInput answers what a body of so many bytes is thought to take.
+func estimateInput(bytes int64) uint64 { return min(estimateTokens(bytes), maxEstimate) }
 
 // estimateTokens thinks of a token as four bytes.
 func estimateTokens(bytes int64) uint64 { return uint64(bytes+3) / 4 }

@@ -24,7 +24,7 @@ func FuzzWordsOfAVerdict(f *testing.F) {
 	f.Fuzz(func(t *testing.T, status int, template []byte) {
 		body := bytes.ReplaceAll(template, []byte("@"), []byte(secret))
 		if bytes.Count(template, []byte("@")) > 100 {
-			t.Skip()
+			return
 		}
 		for _, name := range []string{"ollama", "openrouter", "openai"} {
 			d, _ := provider.Lookup(name)

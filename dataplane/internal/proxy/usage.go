@@ -27,7 +27,7 @@ func (t *tally) usage(rt *route, requestBytes int) provider.Usage {
 	case rt.tokens == noTokens || t.parts+t.bytes == 0:
 		return provider.Usage{}
 	}
-	u := provider.Usage{Input: estimateTokens(int64(requestBytes)), Estimated: true}
+	u := provider.Usage{Input: estimateInput(int64(requestBytes)), Estimated: true}
 	if rt.tokens == inAndOut {
 		u.Output = uint64(t.parts) + estimateTokens(int64(t.bytes))
 	}

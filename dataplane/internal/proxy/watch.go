@@ -44,7 +44,8 @@ func (w *watch) stop() {
 }
 
 func (w *watch) fired() {
-	left, since := w.limit.Load(), w.since.Load()
+	limit := w.limit.Load()
+	left, since := limit, w.since.Load()
 	if since > 0 {
 		left -= int64(time.Since(w.start)) - since
 	}
@@ -54,7 +55,10 @@ func (w *watch) fired() {
 		w.tell()
 	default:
 		w.timer.Reset(time.Duration(left))
-		if w.over.Load() { // stopped meanwhile, before the timer ran again
+		if now := w.limit.Load(); now != limit { // restarted meanwhile, before the timer ran again
+			w.timer.Reset(time.Duration(now))
+		}
+		if w.over.Load() { // stopped meanwhile, likewise
 			w.timer.Stop()
 		}
 	}

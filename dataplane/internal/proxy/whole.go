@@ -90,7 +90,7 @@ func (a *attempt) sendWhole(resp *http.Response, body []byte, complete bool) {
 		h.Set("Content-Type", "application/json")
 	}
 	if complete && resp.StatusCode == http.StatusOK {
-		x.keep(h.Get("Content-Type"), body, &a.tally)
+		x.keep(h.Get("Content-Type"), body)
 	}
 	switch {
 	case complete:

@@ -71,7 +71,12 @@ func (m *Meter) deniedLocked(l Limits, estimate uint64, now time.Time) *Denial {
 }
 
 // Settle counts the request out, with the tokens that it took.
-func (a Admission) Settle(used uint64, now time.Time) { a.end(int64(used)-a.estimate, 0, now) }
+func (a Admission) Settle(used uint64, now time.Time) {
+	a.end(int64(min(used, mostUsed))-a.estimate, 0, now)
+}
+
+// mostUsed is what one request may count for: what upstreams claim must not overflow a minute's sum.
+const mostUsed = 1 << 40
 
 // Refund counts out a request that nothing was asked for: it has cost nothing.
 func (a Admission) Refund(now time.Time) { a.end(-a.estimate, 1, now) }

@@ -99,6 +99,13 @@ func TestMeterGivesEverythingBack(t *testing.T) {
 		t.Errorf("after a quiet minute left is %+v", left)
 	}
 	Admission{}.Settle(5, start) // nobody counts it
+	for range 1000 {
+		a, _, _ := m.Admit(Limits{RequestsPerMinute: 1 << 30}, 0, after(2000))
+		a.Settle(1<<63, after(2000)) // an upstream claims so
+	}
+	if _, _, denied := m.Admit(limits, 1, after(2000)); denied == nil || denied.Limit != "tokens per minute" {
+		t.Errorf("absurd claims lift the limit: %+v", denied)
+	}
 }
 
 func TestMeterStaysWithTheToken(t *testing.T) {
