@@ -43,7 +43,7 @@ var (
 // Read takes in one JSON object: the data of an event, a line, or a whole answer. What is no such object tells nothing, and
 // neither does any text of an answer: inside of it the quotes are escaped, and only the places where usage belongs are read.
 func (r *UsageReader) Read(data []byte) {
-	if !mayTellUsage(data) {
+	if !MayTellUsage(data) {
 		return
 	}
 	var usage, response, message, kind, prompt, eval []byte
@@ -77,9 +77,9 @@ func (r *UsageReader) Read(data []byte) {
 	}
 }
 
-// mayTellUsage keeps nearly all events from being scanned: only the last one of a stream tells, and where clients ask for
-// usage, all others have a null in its place.
-func mayTellUsage(data []byte) bool {
+// MayTellUsage says whether an event is worth reading for its usage. It keeps nearly all events from being scanned: only the
+// last one of a stream tells, and where clients ask for usage, all others have a null in its place.
+func MayTellUsage(data []byte) bool {
 	for rest := data; ; {
 		at := bytes.Index(rest, usageName)
 		if at < 0 {

@@ -20,6 +20,7 @@ type attempt struct {
 	x      *exchange
 	loan   loan
 	secret string
+	needle []byte // the secret, to look for in what the upstream says
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	watch  *watch // cancels with errSilent
@@ -94,6 +95,7 @@ func (a *attempt) send() (*http.Response, error) {
 	x := a.x
 	h := upHeaders(x.r.Header, x.prov, x.p.agent, x.body != nil)
 	a.secret = authorize(h, x.up.dialect, a.loan)
+	a.needle = []byte(a.secret)
 	for again := 0; ; again++ {
 		req := (&http.Request{
 			Method: x.r.Method, URL: x.up.urls[x.route.path], Header: h, ContentLength: int64(len(x.body)),

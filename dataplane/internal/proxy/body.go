@@ -29,7 +29,11 @@ func (x *exchange) readBody() *problem {
 	if x.r.ContentLength > x.p.maxBody {
 		return problemTooLarge(x.p.maxBody)
 	}
-	prob := x.fillBody(http.MaxBytesReader(x.w, x.r.Body, x.p.maxBody))
+	body := x.r.Body // net/http reads no more of it than its length says
+	if x.r.ContentLength < 0 {
+		body = http.MaxBytesReader(x.w, body, x.p.maxBody)
+	}
+	prob := x.fillBody(body)
 	if prob != nil {
 		return prob
 	}

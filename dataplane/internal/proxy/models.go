@@ -117,7 +117,7 @@ func (x *exchange) askModels(l loan) (answer listAnswer, v provider.Verdict) {
 		return answer, v
 	}
 	list, err := x.up.dialect.Models(body)
-	if err != nil || holds(body, secret) {
+	if err != nil || holds(body, []byte(secret)) {
 		return answer, provider.Verdict{Class: provider.Broken, Next: provider.Again, Status: resp.StatusCode}
 	}
 	answer.body, answer.raw = withAliases(list, "data", x.prov.ModelAliases), body

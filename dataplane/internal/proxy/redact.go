@@ -95,8 +95,8 @@ func withoutSecret(message, secret string) string {
 }
 
 // holds says whether an answer has the key in it. Whoever reflects what was sent is no upstream to pass on.
-func holds(answer []byte, secret string) bool {
-	return len(secret) >= secretWindow && bytes.Contains(answer, []byte(secret))
+func holds(answer, secret []byte) bool {
+	return len(secret) >= secretWindow && bytes.Contains(answer, secret)
 }
 
 // cut shortens s to at most n bytes without splitting a character.

@@ -135,7 +135,7 @@ func (s *stream) look(event []byte, start int) bool {
 			return false
 		}
 	}
-	if holds(event, s.a.secret) {
+	if holds(event, s.a.needle) {
 		if s.pass(start) {
 			s.broken()
 		}
@@ -175,7 +175,7 @@ func (s *stream) count(event []byte) (usage []byte) {
 		return nil
 	}
 	s.a.tally.parts++
-	if !mayTellUsage(event) {
+	if !provider.MayTellUsage(event) {
 		return nil
 	}
 	data, _ := s.data(event)
@@ -205,7 +205,7 @@ func (s *stream) data(event []byte) (data []byte, has bool) {
 // lookFirst judges the first event with data in it.
 func (s *stream) lookFirst(event []byte, start int) bool {
 	data, has := s.data(event)
-	reflects := holds(event, s.a.secret)
+	reflects := holds(event, s.a.needle)
 	if !has && !reflects {
 		return true // a comment
 	}

@@ -13,11 +13,6 @@ type tally struct {
 	bytes int // of an answer that is no stream
 }
 
-// mayTellUsage says whether an event is worth reading for its usage.
-func mayTellUsage(event []byte) bool {
-	return bytes.Contains(event, []byte(`"usage"`)) || bytes.Contains(event, []byte(`eval_count"`))
-}
-
 // usage is what the answer has taken so far of a request that goes through the route.
 func (t *tally) usage(rt *route, requestBytes int) provider.Usage {
 	said, told := t.said.Usage()

@@ -40,7 +40,7 @@ func (a *attempt) relayWhole(resp *http.Response) {
 		a.failed(err)
 		return
 	}
-	if holds(*buf, a.secret) {
+	if holds(*buf, a.needle) {
 		a.verdict = provider.Verdict{Class: provider.Broken, Next: provider.Again, Status: resp.StatusCode}
 		return
 	}
