@@ -3,12 +3,13 @@ package proxy
 import (
 	"bytes"
 	"io"
-	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"ollama-api-pool/test/bench/bare"
 )
 
 // BenchmarkRelay is a request's way through the proxy and back, over real sockets; bare does nothing but forward.
@@ -31,13 +32,13 @@ func BenchmarkRelay(b *testing.B) {
 	p := newProxy(Config{}, newFakeBook(up.URL, 3))
 	ours := httptest.NewServer(p)
 	defer ours.Close()
-	bare := httptest.NewServer(bareProxy(up.URL))
-	defer bare.Close()
+	forward := httptest.NewServer(bare.Hand(bare.Config{Upstream: up.Listener.Addr().String(), Key: "fixed"}))
+	defer forward.Close()
 	for _, c := range []struct{ name, url, ask string }{
 		{"whole/ours", ours.URL, askWhole},
-		{"whole/bare", bare.URL, askWhole},
+		{"whole/bare", forward.URL, askWhole},
 		{"stream/ours", ours.URL, askStream},
-		{"stream/bare", bare.URL, askStream},
+		{"stream/bare", forward.URL, askStream},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			client := &http.Client{Transport: &http.Transport{DialContext: (&net.Dialer{}).DialContext, MaxIdleConnsPerHost: 100}}
@@ -55,33 +56,4 @@ func BenchmarkRelay(b *testing.B) {
 			}
 		})
 	}
-}
-
-func bareProxy(upstream string) http.Handler {
-	transport := &http.Transport{MaxIdleConnsPerHost: 100, DisableCompression: true}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		req, _ := http.NewRequestWithContext(r.Context(), r.Method, upstream+r.URL.Path, r.Body)
-		req.ContentLength = r.ContentLength
-		req.Header = r.Header.Clone()
-		req.Header.Set("Authorization", "Bearer fixed")
-		resp, err := transport.RoundTrip(req)
-		if err != nil {
-			w.WriteHeader(http.StatusBadGateway)
-			return
-		}
-		defer resp.Body.Close()
-		maps.Copy(w.Header(), resp.Header)
-		w.WriteHeader(resp.StatusCode)
-		buf := make([]byte, 4<<10)
-		for {
-			n, err := resp.Body.Read(buf)
-			_, _ = w.Write(buf[:n])
-			if resp.ContentLength < 0 {
-				w.(http.Flusher).Flush()
-			}
-			if err != nil {
-				return
-			}
-		}
-	})
 }
