@@ -43,7 +43,7 @@ func TestTokenBounds(t *testing.T) {
 		t.Fatal(err)
 	}
 	kept, _ := f.pool.Token(id)
-	if kept.Limits != (pool.TokenLimits{RequestsPerMinute: 60, TokensPerMinute: 90000, MaxConcurrent: 4}) || len(kept.AllowedCIDRs) != 3 || kept.Tenant != "team" || *kept.Cache {
+	if kept.Limits != (pool.Limits{RequestsPerMinute: 60, TokensPerMinute: 90000, MaxConcurrent: 4}) || len(kept.AllowedCIDRs) != 3 || kept.Tenant != "team" || *kept.Cache {
 		t.Errorf("the pool has %+v", kept)
 	}
 }

@@ -82,6 +82,10 @@ func upstreamKey(k pool.Key, disabled bool) *leasev1.UpstreamKey {
 		ProviderId: string(k.Provider), Secret: k.Secret.Reveal(),
 		Weight: uint32(k.Weight), Priority: uint32(k.Priority),
 		Models: k.Models, ExpireTime: timestamp(k.ExpireTime),
+		GroupId: uint64(pool.GroupIDOf(k.Provider, k.Group)), Limits: keyLimits(k.Limits),
+	}
+	if k.MaxStale > 0 {
+		w.MaxStale = durationpb.New(k.MaxStale)
 	}
 	if disabled {
 		w.State = leasev1.AdminState_ADMIN_STATE_DISABLED
@@ -104,13 +108,33 @@ func clientToken(t pool.Token) *leasev1.ClientToken {
 }
 
 // tokenLimits answers nil for a token without any.
-func tokenLimits(l pool.TokenLimits) *leasev1.TokenLimits {
-	if l == (pool.TokenLimits{}) {
+func tokenLimits(l pool.Limits) *leasev1.TokenLimits {
+	if l == (pool.Limits{Hard: l.Hard}) {
 		return nil
 	}
 	return &leasev1.TokenLimits{
 		RequestsPerMinute: l.RequestsPerMinute, TokensPerMinute: l.TokensPerMinute, MaxConcurrent: l.MaxConcurrent,
+		RequestsPerDay: l.RequestsPerDay, TokensPerDay: l.TokensPerDay,
+		RequestsPerMonth: l.RequestsPerMonth, TokensPerMonth: l.TokensPerMonth, Policy: policy(l),
 	}
+}
+
+// keyLimits answers nil for a key without any.
+func keyLimits(l pool.Limits) *leasev1.KeyLimits {
+	if l == (pool.Limits{Hard: l.Hard}) {
+		return nil
+	}
+	return &leasev1.KeyLimits{
+		RequestsPerMinute: l.RequestsPerMinute, TokensPerMinute: l.TokensPerMinute, MaxConcurrent: l.MaxConcurrent,
+		RequestsPerDay: l.RequestsPerDay, TokensPerDay: l.TokensPerDay, Policy: policy(l),
+	}
+}
+
+func policy(l pool.Limits) leasev1.Policy {
+	if l.Hard {
+		return leasev1.Policy_POLICY_HARD
+	}
+	return leasev1.Policy_POLICY_SOFT
 }
 
 func provider(p pool.Provider) *leasev1.Provider {

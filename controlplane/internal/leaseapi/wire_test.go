@@ -24,7 +24,7 @@ func TestTokensOnTheWire(t *testing.T) {
 		got := clientToken(pool.Token{
 			ID: 1, Revision: 2, Hash: hash, Provider: "ollama", Tenant: "a",
 			AllowedCIDRs: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")},
-			Limits:       pool.TokenLimits{RequestsPerMinute: 3, TokensPerMinute: 4, MaxConcurrent: 5}, Cache: cache,
+			Limits:       pool.Limits{RequestsPerMinute: 3, TokensPerMinute: 4, MaxConcurrent: 5}, Cache: cache,
 		})
 		want := &leasev1.ClientToken{
 			Id: 1, Revision: 2, Hash: hash[:], ProviderIds: []string{"ollama"}, Tenant: "a", AllowedCidrs: []string{"10.0.0.0/8", "::1/128"},

@@ -13,11 +13,14 @@ type Key struct {
 	Secret   Secret
 	Display  string
 	Label    string
-	Models   []string // globs; empty: all
-	Weight   int      // 1 to 100
-	Priority int      // 0 to 100, lower first
-	Regions  []string // empty: all
-	Category string   // family of models it was found to serve; empty: not known
+	Models   []string      // globs; empty: all
+	Weight   int           // 1 to 100
+	Priority int           // 0 to 100, lower first
+	Regions  []string      // empty: all
+	Category string        // family of models it was found to serve; empty: not known
+	Group    string        // account whose keys share limits, cool-downs and usage; empty: it is alone
+	Limits   Limits        // what its holders may use together; of keys of one group the strictest of each holds
+	MaxStale time.Duration // how long a node may use it without a word from here; 0: as long as lease and grace
 
 	CreateTime time.Time
 	ExpireTime time.Time // zero: never
@@ -67,6 +70,8 @@ type NodeRecord struct {
 	CertificateSerial []byte // of its newest certificate
 	JoinTime          time.Time
 	LeaveTime         time.Time // zero: it did not leave in order and may hold keys
+	Drained           bool      // an operator wants it to take no new requests
+	EvictTime         time.Time // when an operator put it out for good; zero: nobody has
 }
 
 // Change is one committed change of the configuration. Exactly one of the pointers or Removed ids is set.

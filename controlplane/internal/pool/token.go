@@ -19,16 +19,9 @@ type Token struct {
 	Revision   uint64
 
 	AllowedCIDRs []netip.Prefix // where its requests may come from, as ParseCIDR answers them; empty: from anywhere
-	Limits       TokenLimits
+	Limits       Limits
 	Tenant       string // tokens of the same one share kept answers; empty: the token is alone
 	Cache        *bool  // whether its answers are kept; nil: as the provider says
-}
-
-// TokenLimits bounds what a token may use at each node; 0: no bound.
-type TokenLimits struct {
-	RequestsPerMinute uint64
-	TokensPerMinute   uint64 // of input and output
-	MaxConcurrent     uint64
 }
 
 // ExpiredAt says whether the token's life is over.

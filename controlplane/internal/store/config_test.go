@@ -117,7 +117,7 @@ func TestEverythingComesBackAfterARestart(t *testing.T) {
 		Hash: sha256.Sum256([]byte("t")), Display: "sk-p…zzzz", Name: "n", Provider: "ollama", Models: []string{"m"},
 		CreateTime: when, ExpireTime: when.Add(time.Hour),
 		AllowedCIDRs: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8::1/128")},
-		Limits:       pool.TokenLimits{RequestsPerMinute: 60, TokensPerMinute: 1_000_000_000, MaxConcurrent: 4},
+		Limits:       pool.Limits{RequestsPerMinute: 60, TokensPerMinute: 1_000_000_000, MaxConcurrent: 4},
 		Tenant:       "team é", Cache: new(false),
 	}
 	provider := pool.Provider{

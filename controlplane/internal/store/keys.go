@@ -3,6 +3,7 @@ package store
 import (
 	"iter"
 	"slices"
+	"time"
 
 	storev1 "ollama-api-pool/gen/pool/store/v1"
 
@@ -179,6 +180,7 @@ func keyRecord(k pool.Key, sealed []byte) *storev1.KeyRecord {
 		Models: k.Models, Weight: small(k.Weight), Priority: small(k.Priority), Regions: k.Regions,
 		CreateTime: stamp(k.CreateTime), ExpireTime: stamp(k.ExpireTime),
 		Disabled: k.Disabled, DisabledUntil: stamp(k.DisabledUntil), Note: k.Note, Category: k.Category,
+		Group: k.Group, Limits: limitsRecord(k.Limits), MaxStaleMs: uint64(k.MaxStale.Milliseconds()),
 	}
 }
 
@@ -190,5 +192,6 @@ func keyOf(r *storev1.KeyRecord, secret pool.Secret) pool.Key {
 		Regions:    slices.Clone(r.GetRegions()),
 		CreateTime: unstamp(r.GetCreateTime()), ExpireTime: unstamp(r.GetExpireTime()),
 		Disabled: r.GetDisabled(), DisabledUntil: unstamp(r.GetDisabledUntil()), Note: r.GetNote(), Category: r.GetCategory(),
+		Group: r.GetGroup(), Limits: limitsOf(r.GetLimits()), MaxStale: time.Duration(r.GetMaxStaleMs()) * time.Millisecond,
 	}
 }

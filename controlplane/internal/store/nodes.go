@@ -36,7 +36,7 @@ func (tx *Tx) PutNode(n pool.NodeRecord) error {
 	r := &storev1.NodeRecord{
 		Id: string(n.ID), Region: n.Region, Epoch: n.Epoch,
 		InstanceId: n.InstanceID, CertificateSerial: n.CertificateSerial,
-		JoinTime: stamp(n.JoinTime), LeaveTime: stamp(n.LeaveTime),
+		JoinTime: stamp(n.JoinTime), LeaveTime: stamp(n.LeaveTime), Drained: n.Drained, EvictTime: stamp(n.EvictTime),
 	}
 	b, err := encode(r)
 	if err != nil {
@@ -64,5 +64,6 @@ func nodeOf(r *storev1.NodeRecord) pool.NodeRecord {
 		ID: pool.NodeID(r.GetId()), Region: r.GetRegion(), Epoch: r.GetEpoch(),
 		InstanceID: bytes.Clone(r.GetInstanceId()), CertificateSerial: bytes.Clone(r.GetCertificateSerial()),
 		JoinTime: unstamp(r.GetJoinTime()), LeaveTime: unstamp(r.GetLeaveTime()),
+		Drained: r.GetDrained(), EvictTime: unstamp(r.GetEvictTime()),
 	}
 }

@@ -113,6 +113,7 @@ func tokenRecord(t pool.Token) *storev1.TokenRecord {
 		CreateTime: stamp(t.CreateTime), ExpireTime: stamp(t.ExpireTime),
 		AllowedCidrs: cidrTexts(t.AllowedCIDRs), RequestsPerMinute: t.Limits.RequestsPerMinute,
 		TokensPerMinute: t.Limits.TokensPerMinute, MaxConcurrent: t.Limits.MaxConcurrent, Tenant: t.Tenant, Cache: t.Cache,
+		Budget: budgetRecord(t.Limits),
 	}
 }
 
@@ -123,11 +124,11 @@ func tokenOf(r *storev1.TokenRecord) (pool.Token, error) {
 		Display: r.GetDisplay(), Name: r.GetName(),
 		Provider: pool.ProviderID(r.GetProvider()), Models: slices.Clone(r.GetModels()),
 		CreateTime: unstamp(r.GetCreateTime()), ExpireTime: unstamp(r.GetExpireTime()),
-		Limits: pool.TokenLimits{
-			RequestsPerMinute: r.GetRequestsPerMinute(), TokensPerMinute: r.GetTokensPerMinute(), MaxConcurrent: r.GetMaxConcurrent(),
-		},
+		Limits: limitsOf(r.GetBudget()),
 		Tenant: r.GetTenant(), Cache: r.Cache,
 	}
+	t.Limits.RequestsPerMinute, t.Limits.TokensPerMinute = r.GetRequestsPerMinute(), r.GetTokensPerMinute()
+	t.Limits.MaxConcurrent = r.GetMaxConcurrent()
 	for _, text := range r.GetAllowedCidrs() {
 		p, err := pool.ParseCIDR(text)
 		if err != nil {

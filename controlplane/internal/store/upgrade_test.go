@@ -127,7 +127,7 @@ func holdsWhatItHeld(t *testing.T, o Options) {
 				return err
 			}
 			got = append(got, fmt.Sprint(token.Name, " ", token.Provider, " ", token.Models, " ", token.Display))
-			if len(token.AllowedCIDRs) != 0 || token.Limits != (pool.TokenLimits{}) || token.Tenant != "" || token.Cache != nil {
+			if len(token.AllowedCIDRs) != 0 || token.Limits != (pool.Limits{}) || token.Tenant != "" || token.Cache != nil {
 				t.Errorf("%s has bounds that nobody set: %+v", token.Name, token)
 			}
 		}

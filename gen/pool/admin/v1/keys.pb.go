@@ -68,7 +68,14 @@ type ApiKey struct {
 	Note string `protobuf:"bytes,17,opt,name=note,proto3" json:"note,omitempty"`
 	// Family of the models it was found to serve (kimi, qwen, llama, …; mixed: none of them makes up half); empty: it was
 	// never asked, or nothing was learnt.
-	Category      string `protobuf:"bytes,18,opt,name=category,proto3" json:"category,omitempty"`
+	Category string `protobuf:"bytes,18,opt,name=category,proto3" json:"category,omitempty"`
+	// The account it belongs to: keys of one provider with the same group share limits, cool-downs and usage, because the
+	// provider counts them together. Empty: it is alone.
+	Group string `protobuf:"bytes,19,opt,name=group,proto3" json:"group,omitempty"`
+	// What may be used of it over the whole fleet; of keys of one group the strictest of each holds for all of them together.
+	Limits *KeyLimits `protobuf:"bytes,20,opt,name=limits,proto3" json:"limits,omitempty"`
+	// How many seconds a node may use it without a word from the control plane; 0: as long as lease and grace last.
+	MaxStale      float64 `protobuf:"fixed64,21,opt,name=max_stale,json=maxStale,proto3" json:"max_stale,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -229,6 +236,119 @@ func (x *ApiKey) GetCategory() string {
 	return ""
 }
 
+func (x *ApiKey) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *ApiKey) GetLimits() *KeyLimits {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+func (x *ApiKey) GetMaxStale() float64 {
+	if x != nil {
+		return x.MaxStale
+	}
+	return 0
+}
+
+// KeyLimits bounds what may be used of a key, or of its account, over the whole fleet. 0 or absent: no bound.
+type KeyLimits struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Requests in any minute, up to 1,000,000.
+	RequestsPerMinute int32 `protobuf:"varint,1,opt,name=requests_per_minute,json=requestsPerMinute,proto3" json:"requests_per_minute,omitempty"`
+	// Input and output tokens in any minute, up to 1,000,000,000.
+	TokensPerMinute int32 `protobuf:"varint,2,opt,name=tokens_per_minute,json=tokensPerMinute,proto3" json:"tokens_per_minute,omitempty"`
+	// Requests at the same time, up to 1,000,000.
+	MaxConcurrent int32 `protobuf:"varint,3,opt,name=max_concurrent,json=maxConcurrent,proto3" json:"max_concurrent,omitempty"`
+	// Requests in a day of UTC, up to 1,000,000,000.
+	RequestsPerDay int32 `protobuf:"varint,4,opt,name=requests_per_day,json=requestsPerDay,proto3" json:"requests_per_day,omitempty"`
+	// Input and output tokens in a day of UTC, up to 1,000,000,000,000.
+	TokensPerDay float64 `protobuf:"fixed64,5,opt,name=tokens_per_day,json=tokensPerDay,proto3" json:"tokens_per_day,omitempty"`
+	// What a node that has lost its control plane for longer than its lease may do: "soft" (the default) uses its last share
+	// on, because the provider enforces its limits anyway; "hard" only the part of it that is kept for the node.
+	Policy        string `protobuf:"bytes,6,opt,name=policy,proto3" json:"policy,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeyLimits) Reset() {
+	*x = KeyLimits{}
+	mi := &file_pool_admin_v1_keys_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeyLimits) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeyLimits) ProtoMessage() {}
+
+func (x *KeyLimits) ProtoReflect() protoreflect.Message {
+	mi := &file_pool_admin_v1_keys_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeyLimits.ProtoReflect.Descriptor instead.
+func (*KeyLimits) Descriptor() ([]byte, []int) {
+	return file_pool_admin_v1_keys_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *KeyLimits) GetRequestsPerMinute() int32 {
+	if x != nil {
+		return x.RequestsPerMinute
+	}
+	return 0
+}
+
+func (x *KeyLimits) GetTokensPerMinute() int32 {
+	if x != nil {
+		return x.TokensPerMinute
+	}
+	return 0
+}
+
+func (x *KeyLimits) GetMaxConcurrent() int32 {
+	if x != nil {
+		return x.MaxConcurrent
+	}
+	return 0
+}
+
+func (x *KeyLimits) GetRequestsPerDay() int32 {
+	if x != nil {
+		return x.RequestsPerDay
+	}
+	return 0
+}
+
+func (x *KeyLimits) GetTokensPerDay() float64 {
+	if x != nil {
+		return x.TokensPerDay
+	}
+	return 0
+}
+
+func (x *KeyLimits) GetPolicy() string {
+	if x != nil {
+		return x.Policy
+	}
+	return ""
+}
+
 // KeyStats counts the attempts made with a key.
 type KeyStats struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -260,7 +380,7 @@ type KeyStats struct {
 
 func (x *KeyStats) Reset() {
 	*x = KeyStats{}
-	mi := &file_pool_admin_v1_keys_proto_msgTypes[1]
+	mi := &file_pool_admin_v1_keys_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -272,7 +392,7 @@ func (x *KeyStats) String() string {
 func (*KeyStats) ProtoMessage() {}
 
 func (x *KeyStats) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_admin_v1_keys_proto_msgTypes[1]
+	mi := &file_pool_admin_v1_keys_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -285,7 +405,7 @@ func (x *KeyStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyStats.ProtoReflect.Descriptor instead.
 func (*KeyStats) Descriptor() ([]byte, []int) {
-	return file_pool_admin_v1_keys_proto_rawDescGZIP(), []int{1}
+	return file_pool_admin_v1_keys_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *KeyStats) GetTotal() float64 {
@@ -380,7 +500,7 @@ type RevocationReceipt struct {
 
 func (x *RevocationReceipt) Reset() {
 	*x = RevocationReceipt{}
-	mi := &file_pool_admin_v1_keys_proto_msgTypes[2]
+	mi := &file_pool_admin_v1_keys_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -392,7 +512,7 @@ func (x *RevocationReceipt) String() string {
 func (*RevocationReceipt) ProtoMessage() {}
 
 func (x *RevocationReceipt) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_admin_v1_keys_proto_msgTypes[2]
+	mi := &file_pool_admin_v1_keys_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -405,7 +525,7 @@ func (x *RevocationReceipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevocationReceipt.ProtoReflect.Descriptor instead.
 func (*RevocationReceipt) Descriptor() ([]byte, []int) {
-	return file_pool_admin_v1_keys_proto_rawDescGZIP(), []int{2}
+	return file_pool_admin_v1_keys_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *RevocationReceipt) GetAcknowledged() []string {
@@ -442,7 +562,7 @@ type UnreachableNode struct {
 
 func (x *UnreachableNode) Reset() {
 	*x = UnreachableNode{}
-	mi := &file_pool_admin_v1_keys_proto_msgTypes[3]
+	mi := &file_pool_admin_v1_keys_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -454,7 +574,7 @@ func (x *UnreachableNode) String() string {
 func (*UnreachableNode) ProtoMessage() {}
 
 func (x *UnreachableNode) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_admin_v1_keys_proto_msgTypes[3]
+	mi := &file_pool_admin_v1_keys_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -467,7 +587,7 @@ func (x *UnreachableNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnreachableNode.ProtoReflect.Descriptor instead.
 func (*UnreachableNode) Descriptor() ([]byte, []int) {
-	return file_pool_admin_v1_keys_proto_rawDescGZIP(), []int{3}
+	return file_pool_admin_v1_keys_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *UnreachableNode) GetNode() string {
@@ -507,7 +627,7 @@ type ListKeysRequest struct {
 
 func (x *ListKeysRequest) Reset() {
 	*x = ListKeysRequest{}
-	mi := &file_pool_admin_v1_keys_proto_msgTypes[4]
+	mi := &file_pool_admin_v1_keys_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -519,7 +639,7 @@ func (x *ListKeysRequest) String() string {
 func (*ListKeysRequest) ProtoMessage() {}
 
 func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_admin_v1_keys_proto_msgTypes[4]
+	mi := &file_pool_admin_v1_keys_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -532,7 +652,7 @@ func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKeysRequest.ProtoReflect.Descriptor instead.
 func (*ListKeysRequest) Descriptor() ([]byte, []int) {
-	return file_pool_admin_v1_keys_proto_rawDescGZIP(), []int{4}
+	return file_pool_admin_v1_keys_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ListKeysRequest) GetProvider() string {
@@ -599,7 +719,7 @@ type ListKeysResponse struct {
 
 func (x *ListKeysResponse) Reset() {
 	*x = ListKeysResponse{}
-	mi := &file_pool_admin_v1_keys_proto_msgTypes[5]
+	mi := &file_pool_admin_v1_keys_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -611,7 +731,7 @@ func (x *ListKeysResponse) String() string {
 func (*ListKeysResponse) ProtoMessage() {}
 
 func (x *ListKeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_admin_v1_keys_proto_msgTypes[5]
+	mi := &file_pool_admin_v1_keys_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -624,7 +744,7 @@ func (x *ListKeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKeysResponse.ProtoReflect.Descriptor instead.
 func (*ListKeysResponse) Descriptor() ([]byte, []int) {
-	return file_pool_admin_v1_keys_proto_rawDescGZIP(), []int{5}
+	return file_pool_admin_v1_keys_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ListKeysResponse) GetApiKeys() []*ApiKey {
@@ -668,14 +788,20 @@ type CreateKeyRequest struct {
 	// Lower goes first, 0 to 100; default 0.
 	Priority *int32 `protobuf:"varint,8,opt,name=priority,proto3,oneof" json:"priority,omitempty"`
 	// Regions whose nodes may hold it; empty: all.
-	Regions       []string `protobuf:"bytes,9,rep,name=regions,proto3" json:"regions,omitempty"`
+	Regions []string `protobuf:"bytes,9,rep,name=regions,proto3" json:"regions,omitempty"`
+	// The account it belongs to; empty: it is alone.
+	Group string `protobuf:"bytes,10,opt,name=group,proto3" json:"group,omitempty"`
+	// What may be used of it over the whole fleet.
+	Limits *KeyLimits `protobuf:"bytes,11,opt,name=limits,proto3" json:"limits,omitempty"`
+	// How many seconds a node may use it without a word from the control plane; 0: as long as lease and grace last.
+	MaxStale      float64 `protobuf:"fixed64,12,opt,name=max_stale,json=maxStale,proto3" json:"max_stale,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CreateKeyRequest) Reset() {
 	*x = CreateKeyRequest{}
-	mi := &file_pool_admin_v1_keys_proto_msgTypes[6]
+	mi := &file_pool_admin_v1_keys_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -687,7 +813,7 @@ func (x *CreateKeyRequest) String() string {
 func (*CreateKeyRequest) ProtoMessage() {}
 
 func (x *CreateKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_admin_v1_keys_proto_msgTypes[6]
+	mi := &file_pool_admin_v1_keys_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -700,7 +826,7 @@ func (x *CreateKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateKeyRequest.ProtoReflect.Descriptor instead.
 func (*CreateKeyRequest) Descriptor() ([]byte, []int) {
-	return file_pool_admin_v1_keys_proto_rawDescGZIP(), []int{6}
+	return file_pool_admin_v1_keys_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *CreateKeyRequest) GetApiKey() string {
@@ -766,6 +892,27 @@ func (x *CreateKeyRequest) GetRegions() []string {
 	return nil
 }
 
+func (x *CreateKeyRequest) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *CreateKeyRequest) GetLimits() *KeyLimits {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+func (x *CreateKeyRequest) GetMaxStale() float64 {
+	if x != nil {
+		return x.MaxStale
+	}
+	return 0
+}
+
 // CreateKeyResponse is the key that is there now.
 type CreateKeyResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -779,7 +926,7 @@ type CreateKeyResponse struct {
 
 func (x *CreateKeyResponse) Reset() {
 	*x = CreateKeyResponse{}
-	mi := &file_pool_admin_v1_keys_proto_msgTypes[7]
+	mi := &file_pool_admin_v1_keys_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -791,7 +938,7 @@ func (x *CreateKeyResponse) String() string {
 func (*CreateKeyResponse) ProtoMessage() {}
 
 func (x *CreateKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_admin_v1_keys_proto_msgTypes[7]
+	mi := &file_pool_admin_v1_keys_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -804,7 +951,7 @@ func (x *CreateKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateKeyResponse.ProtoReflect.Descriptor instead.
 func (*CreateKeyResponse) Descriptor() ([]byte, []int) {
-	return file_pool_admin_v1_keys_proto_rawDescGZIP(), []int{7}
+	return file_pool_admin_v1_keys_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *CreateKeyResponse) GetApiKey() *ApiKey {
@@ -833,14 +980,16 @@ type DeleteKeysRequest struct {
 	// Keys themselves.
 	ApiKeys []string `protobuf:"bytes,4,rep,name=api_keys,json=apiKeys,proto3" json:"api_keys,omitempty"`
 	// Only this provider's keys; empty: whichever it is.
-	Provider      string `protobuf:"bytes,5,opt,name=provider,proto3" json:"provider,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Provider string `protobuf:"bytes,5,opt,name=provider,proto3" json:"provider,omitempty"`
+	// Whether requests that are under way with them are cut off, because the keys have leaked.
+	CancelInFlight bool `protobuf:"varint,6,opt,name=cancel_in_flight,json=cancelInFlight,proto3" json:"cancel_in_flight,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *DeleteKeysRequest) Reset() {
 	*x = DeleteKeysRequest{}
-	mi := &file_pool_admin_v1_keys_proto_msgTypes[8]
+	mi := &file_pool_admin_v1_keys_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -852,7 +1001,7 @@ func (x *DeleteKeysRequest) String() string {
 func (*DeleteKeysRequest) ProtoMessage() {}
 
 func (x *DeleteKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_admin_v1_keys_proto_msgTypes[8]
+	mi := &file_pool_admin_v1_keys_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -865,7 +1014,7 @@ func (x *DeleteKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteKeysRequest.ProtoReflect.Descriptor instead.
 func (*DeleteKeysRequest) Descriptor() ([]byte, []int) {
-	return file_pool_admin_v1_keys_proto_rawDescGZIP(), []int{8}
+	return file_pool_admin_v1_keys_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *DeleteKeysRequest) GetApiKey() string {
@@ -903,6 +1052,13 @@ func (x *DeleteKeysRequest) GetProvider() string {
 	return ""
 }
 
+func (x *DeleteKeysRequest) GetCancelInFlight() bool {
+	if x != nil {
+		return x.CancelInFlight
+	}
+	return false
+}
+
 // DeleteKeysResponse says what came of it.
 type DeleteKeysResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -918,7 +1074,7 @@ type DeleteKeysResponse struct {
 
 func (x *DeleteKeysResponse) Reset() {
 	*x = DeleteKeysResponse{}
-	mi := &file_pool_admin_v1_keys_proto_msgTypes[9]
+	mi := &file_pool_admin_v1_keys_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -930,7 +1086,7 @@ func (x *DeleteKeysResponse) String() string {
 func (*DeleteKeysResponse) ProtoMessage() {}
 
 func (x *DeleteKeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_admin_v1_keys_proto_msgTypes[9]
+	mi := &file_pool_admin_v1_keys_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -943,7 +1099,7 @@ func (x *DeleteKeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteKeysResponse.ProtoReflect.Descriptor instead.
 func (*DeleteKeysResponse) Descriptor() ([]byte, []int) {
-	return file_pool_admin_v1_keys_proto_rawDescGZIP(), []int{9}
+	return file_pool_admin_v1_keys_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *DeleteKeysResponse) GetDeleted() int32 {
@@ -978,7 +1134,7 @@ type GetKeyRequest struct {
 
 func (x *GetKeyRequest) Reset() {
 	*x = GetKeyRequest{}
-	mi := &file_pool_admin_v1_keys_proto_msgTypes[10]
+	mi := &file_pool_admin_v1_keys_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -990,7 +1146,7 @@ func (x *GetKeyRequest) String() string {
 func (*GetKeyRequest) ProtoMessage() {}
 
 func (x *GetKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_admin_v1_keys_proto_msgTypes[10]
+	mi := &file_pool_admin_v1_keys_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1003,7 +1159,7 @@ func (x *GetKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetKeyRequest.ProtoReflect.Descriptor instead.
 func (*GetKeyRequest) Descriptor() ([]byte, []int) {
-	return file_pool_admin_v1_keys_proto_rawDescGZIP(), []int{10}
+	return file_pool_admin_v1_keys_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *GetKeyRequest) GetId() string {
@@ -1024,7 +1180,7 @@ type GetKeyResponse struct {
 
 func (x *GetKeyResponse) Reset() {
 	*x = GetKeyResponse{}
-	mi := &file_pool_admin_v1_keys_proto_msgTypes[11]
+	mi := &file_pool_admin_v1_keys_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1036,7 +1192,7 @@ func (x *GetKeyResponse) String() string {
 func (*GetKeyResponse) ProtoMessage() {}
 
 func (x *GetKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_admin_v1_keys_proto_msgTypes[11]
+	mi := &file_pool_admin_v1_keys_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1049,7 +1205,7 @@ func (x *GetKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetKeyResponse.ProtoReflect.Descriptor instead.
 func (*GetKeyResponse) Descriptor() ([]byte, []int) {
-	return file_pool_admin_v1_keys_proto_rawDescGZIP(), []int{11}
+	return file_pool_admin_v1_keys_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetKeyResponse) GetApiKey() *ApiKey {
@@ -1072,7 +1228,7 @@ type UpdateKeyRequest struct {
 
 func (x *UpdateKeyRequest) Reset() {
 	*x = UpdateKeyRequest{}
-	mi := &file_pool_admin_v1_keys_proto_msgTypes[12]
+	mi := &file_pool_admin_v1_keys_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1084,7 +1240,7 @@ func (x *UpdateKeyRequest) String() string {
 func (*UpdateKeyRequest) ProtoMessage() {}
 
 func (x *UpdateKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_admin_v1_keys_proto_msgTypes[12]
+	mi := &file_pool_admin_v1_keys_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1097,7 +1253,7 @@ func (x *UpdateKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateKeyRequest.ProtoReflect.Descriptor instead.
 func (*UpdateKeyRequest) Descriptor() ([]byte, []int) {
-	return file_pool_admin_v1_keys_proto_rawDescGZIP(), []int{12}
+	return file_pool_admin_v1_keys_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *UpdateKeyRequest) GetApiKey() *ApiKey {
@@ -1125,7 +1281,7 @@ type UpdateKeyResponse struct {
 
 func (x *UpdateKeyResponse) Reset() {
 	*x = UpdateKeyResponse{}
-	mi := &file_pool_admin_v1_keys_proto_msgTypes[13]
+	mi := &file_pool_admin_v1_keys_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1137,7 +1293,7 @@ func (x *UpdateKeyResponse) String() string {
 func (*UpdateKeyResponse) ProtoMessage() {}
 
 func (x *UpdateKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_admin_v1_keys_proto_msgTypes[13]
+	mi := &file_pool_admin_v1_keys_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1150,7 +1306,7 @@ func (x *UpdateKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateKeyResponse.ProtoReflect.Descriptor instead.
 func (*UpdateKeyResponse) Descriptor() ([]byte, []int) {
-	return file_pool_admin_v1_keys_proto_rawDescGZIP(), []int{13}
+	return file_pool_admin_v1_keys_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *UpdateKeyResponse) GetApiKey() *ApiKey {
@@ -1171,7 +1327,7 @@ type DeleteKeyRequest struct {
 
 func (x *DeleteKeyRequest) Reset() {
 	*x = DeleteKeyRequest{}
-	mi := &file_pool_admin_v1_keys_proto_msgTypes[14]
+	mi := &file_pool_admin_v1_keys_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1183,7 +1339,7 @@ func (x *DeleteKeyRequest) String() string {
 func (*DeleteKeyRequest) ProtoMessage() {}
 
 func (x *DeleteKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_admin_v1_keys_proto_msgTypes[14]
+	mi := &file_pool_admin_v1_keys_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1196,7 +1352,7 @@ func (x *DeleteKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteKeyRequest.ProtoReflect.Descriptor instead.
 func (*DeleteKeyRequest) Descriptor() ([]byte, []int) {
-	return file_pool_admin_v1_keys_proto_rawDescGZIP(), []int{14}
+	return file_pool_admin_v1_keys_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *DeleteKeyRequest) GetId() string {
@@ -1217,7 +1373,7 @@ type DeleteKeyResponse struct {
 
 func (x *DeleteKeyResponse) Reset() {
 	*x = DeleteKeyResponse{}
-	mi := &file_pool_admin_v1_keys_proto_msgTypes[15]
+	mi := &file_pool_admin_v1_keys_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1229,7 +1385,7 @@ func (x *DeleteKeyResponse) String() string {
 func (*DeleteKeyResponse) ProtoMessage() {}
 
 func (x *DeleteKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_admin_v1_keys_proto_msgTypes[15]
+	mi := &file_pool_admin_v1_keys_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1242,7 +1398,7 @@ func (x *DeleteKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteKeyResponse.ProtoReflect.Descriptor instead.
 func (*DeleteKeyResponse) Descriptor() ([]byte, []int) {
-	return file_pool_admin_v1_keys_proto_rawDescGZIP(), []int{15}
+	return file_pool_admin_v1_keys_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *DeleteKeyResponse) GetReceipt() *RevocationReceipt {
@@ -1263,7 +1419,7 @@ type RestoreKeyRequest struct {
 
 func (x *RestoreKeyRequest) Reset() {
 	*x = RestoreKeyRequest{}
-	mi := &file_pool_admin_v1_keys_proto_msgTypes[16]
+	mi := &file_pool_admin_v1_keys_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1275,7 +1431,7 @@ func (x *RestoreKeyRequest) String() string {
 func (*RestoreKeyRequest) ProtoMessage() {}
 
 func (x *RestoreKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_admin_v1_keys_proto_msgTypes[16]
+	mi := &file_pool_admin_v1_keys_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1288,7 +1444,7 @@ func (x *RestoreKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreKeyRequest.ProtoReflect.Descriptor instead.
 func (*RestoreKeyRequest) Descriptor() ([]byte, []int) {
-	return file_pool_admin_v1_keys_proto_rawDescGZIP(), []int{16}
+	return file_pool_admin_v1_keys_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *RestoreKeyRequest) GetId() string {
@@ -1309,7 +1465,7 @@ type RestoreKeyResponse struct {
 
 func (x *RestoreKeyResponse) Reset() {
 	*x = RestoreKeyResponse{}
-	mi := &file_pool_admin_v1_keys_proto_msgTypes[17]
+	mi := &file_pool_admin_v1_keys_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1321,7 +1477,7 @@ func (x *RestoreKeyResponse) String() string {
 func (*RestoreKeyResponse) ProtoMessage() {}
 
 func (x *RestoreKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_admin_v1_keys_proto_msgTypes[17]
+	mi := &file_pool_admin_v1_keys_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1334,7 +1490,7 @@ func (x *RestoreKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreKeyResponse.ProtoReflect.Descriptor instead.
 func (*RestoreKeyResponse) Descriptor() ([]byte, []int) {
-	return file_pool_admin_v1_keys_proto_rawDescGZIP(), []int{17}
+	return file_pool_admin_v1_keys_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *RestoreKeyResponse) GetApiKey() *ApiKey {
@@ -1359,7 +1515,7 @@ type VerifyKeyRequest struct {
 
 func (x *VerifyKeyRequest) Reset() {
 	*x = VerifyKeyRequest{}
-	mi := &file_pool_admin_v1_keys_proto_msgTypes[18]
+	mi := &file_pool_admin_v1_keys_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1371,7 +1527,7 @@ func (x *VerifyKeyRequest) String() string {
 func (*VerifyKeyRequest) ProtoMessage() {}
 
 func (x *VerifyKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_admin_v1_keys_proto_msgTypes[18]
+	mi := &file_pool_admin_v1_keys_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1384,7 +1540,7 @@ func (x *VerifyKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyKeyRequest.ProtoReflect.Descriptor instead.
 func (*VerifyKeyRequest) Descriptor() ([]byte, []int) {
-	return file_pool_admin_v1_keys_proto_rawDescGZIP(), []int{18}
+	return file_pool_admin_v1_keys_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *VerifyKeyRequest) GetApiKey() string {
@@ -1429,7 +1585,7 @@ type VerifyKeyResponse struct {
 
 func (x *VerifyKeyResponse) Reset() {
 	*x = VerifyKeyResponse{}
-	mi := &file_pool_admin_v1_keys_proto_msgTypes[19]
+	mi := &file_pool_admin_v1_keys_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1441,7 +1597,7 @@ func (x *VerifyKeyResponse) String() string {
 func (*VerifyKeyResponse) ProtoMessage() {}
 
 func (x *VerifyKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_admin_v1_keys_proto_msgTypes[19]
+	mi := &file_pool_admin_v1_keys_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1454,7 +1610,7 @@ func (x *VerifyKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyKeyResponse.ProtoReflect.Descriptor instead.
 func (*VerifyKeyResponse) Descriptor() ([]byte, []int) {
-	return file_pool_admin_v1_keys_proto_rawDescGZIP(), []int{19}
+	return file_pool_admin_v1_keys_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *VerifyKeyResponse) GetValid() bool {
@@ -1518,7 +1674,7 @@ type EnableKeysRequest struct {
 
 func (x *EnableKeysRequest) Reset() {
 	*x = EnableKeysRequest{}
-	mi := &file_pool_admin_v1_keys_proto_msgTypes[20]
+	mi := &file_pool_admin_v1_keys_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1530,7 +1686,7 @@ func (x *EnableKeysRequest) String() string {
 func (*EnableKeysRequest) ProtoMessage() {}
 
 func (x *EnableKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_admin_v1_keys_proto_msgTypes[20]
+	mi := &file_pool_admin_v1_keys_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1543,7 +1699,7 @@ func (x *EnableKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnableKeysRequest.ProtoReflect.Descriptor instead.
 func (*EnableKeysRequest) Descriptor() ([]byte, []int) {
-	return file_pool_admin_v1_keys_proto_rawDescGZIP(), []int{20}
+	return file_pool_admin_v1_keys_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *EnableKeysRequest) GetApiKey() string {
@@ -1594,7 +1750,7 @@ type EnableKeysResponse struct {
 
 func (x *EnableKeysResponse) Reset() {
 	*x = EnableKeysResponse{}
-	mi := &file_pool_admin_v1_keys_proto_msgTypes[21]
+	mi := &file_pool_admin_v1_keys_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1606,7 +1762,7 @@ func (x *EnableKeysResponse) String() string {
 func (*EnableKeysResponse) ProtoMessage() {}
 
 func (x *EnableKeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_admin_v1_keys_proto_msgTypes[21]
+	mi := &file_pool_admin_v1_keys_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1619,7 +1775,7 @@ func (x *EnableKeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnableKeysResponse.ProtoReflect.Descriptor instead.
 func (*EnableKeysResponse) Descriptor() ([]byte, []int) {
-	return file_pool_admin_v1_keys_proto_rawDescGZIP(), []int{21}
+	return file_pool_admin_v1_keys_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *EnableKeysResponse) GetApiKeys() []*ApiKey {
@@ -1652,14 +1808,16 @@ type DisableKeysRequest struct {
 	// Why, for the record, up to 500 characters.
 	Note string `protobuf:"bytes,6,opt,name=note,proto3" json:"note,omitempty"`
 	// Also if no usable key would be left to the provider; without it that is refused.
-	Force         bool `protobuf:"varint,7,opt,name=force,proto3" json:"force,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Force bool `protobuf:"varint,7,opt,name=force,proto3" json:"force,omitempty"`
+	// Whether requests that are under way with them are cut off, because the keys have leaked.
+	CancelInFlight bool `protobuf:"varint,8,opt,name=cancel_in_flight,json=cancelInFlight,proto3" json:"cancel_in_flight,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *DisableKeysRequest) Reset() {
 	*x = DisableKeysRequest{}
-	mi := &file_pool_admin_v1_keys_proto_msgTypes[22]
+	mi := &file_pool_admin_v1_keys_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1671,7 +1829,7 @@ func (x *DisableKeysRequest) String() string {
 func (*DisableKeysRequest) ProtoMessage() {}
 
 func (x *DisableKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_admin_v1_keys_proto_msgTypes[22]
+	mi := &file_pool_admin_v1_keys_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1684,7 +1842,7 @@ func (x *DisableKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DisableKeysRequest.ProtoReflect.Descriptor instead.
 func (*DisableKeysRequest) Descriptor() ([]byte, []int) {
-	return file_pool_admin_v1_keys_proto_rawDescGZIP(), []int{22}
+	return file_pool_admin_v1_keys_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *DisableKeysRequest) GetApiKey() string {
@@ -1736,6 +1894,13 @@ func (x *DisableKeysRequest) GetForce() bool {
 	return false
 }
 
+func (x *DisableKeysRequest) GetCancelInFlight() bool {
+	if x != nil {
+		return x.CancelInFlight
+	}
+	return false
+}
+
 // DisableKeysResponse holds the keys and the receipt.
 type DisableKeysResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1749,7 +1914,7 @@ type DisableKeysResponse struct {
 
 func (x *DisableKeysResponse) Reset() {
 	*x = DisableKeysResponse{}
-	mi := &file_pool_admin_v1_keys_proto_msgTypes[23]
+	mi := &file_pool_admin_v1_keys_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1761,7 +1926,7 @@ func (x *DisableKeysResponse) String() string {
 func (*DisableKeysResponse) ProtoMessage() {}
 
 func (x *DisableKeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_admin_v1_keys_proto_msgTypes[23]
+	mi := &file_pool_admin_v1_keys_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1774,7 +1939,7 @@ func (x *DisableKeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DisableKeysResponse.ProtoReflect.Descriptor instead.
 func (*DisableKeysResponse) Descriptor() ([]byte, []int) {
-	return file_pool_admin_v1_keys_proto_rawDescGZIP(), []int{23}
+	return file_pool_admin_v1_keys_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *DisableKeysResponse) GetApiKeys() []*ApiKey {
@@ -1795,7 +1960,7 @@ var File_pool_admin_v1_keys_proto protoreflect.FileDescriptor
 
 const file_pool_admin_v1_keys_proto_rawDesc = "" +
 	"\n" +
-	"\x18pool/admin/v1/keys.proto\x12\rpool.admin.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf7\x04\n" +
+	"\x18pool/admin/v1/keys.proto\x12\rpool.admin.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfe\x05\n" +
 	"\x06ApiKey\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12 \n" +
 	"\bprovider\x18\x02 \x01(\tB\x04\xe2A\x01\x03R\bprovider\x12\x14\n" +
@@ -1817,7 +1982,19 @@ const file_pool_admin_v1_keys_proto_rawDesc = "" +
 	"\aholders\x18\x0f \x03(\tB\x04\xe2A\x01\x03R\aholders\x12\x1a\n" +
 	"\brevision\x18\x10 \x01(\tR\brevision\x12\x18\n" +
 	"\x04note\x18\x11 \x01(\tB\x04\xe2A\x01\x03R\x04note\x12 \n" +
-	"\bcategory\x18\x12 \x01(\tB\x04\xe2A\x01\x03R\bcategory\"\x85\x04\n" +
+	"\bcategory\x18\x12 \x01(\tB\x04\xe2A\x01\x03R\bcategory\x12\x1d\n" +
+	"\x05group\x18\x13 \x01(\tB\a\xbaH\x04r\x02\x18dR\x05group\x120\n" +
+	"\x06limits\x18\x14 \x01(\v2\x18.pool.admin.v1.KeyLimitsR\x06limits\x124\n" +
+	"\tmax_stale\x18\x15 \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x18\xf5@)\x00\x00\x00\x00\x00\x00\x00\x00R\bmaxStale\"\xdd\x02\n" +
+	"\tKeyLimits\x12;\n" +
+	"\x13requests_per_minute\x18\x01 \x01(\x05B\v\xbaH\b\x1a\x06\x18\xc0\x84=(\x00R\x11requestsPerMinute\x129\n" +
+	"\x11tokens_per_minute\x18\x02 \x01(\x05B\r\xbaH\n" +
+	"\x1a\b\x18\x80\x94\xeb\xdc\x03(\x00R\x0ftokensPerMinute\x122\n" +
+	"\x0emax_concurrent\x18\x03 \x01(\x05B\v\xbaH\b\x1a\x06\x18\xc0\x84=(\x00R\rmaxConcurrent\x127\n" +
+	"\x10requests_per_day\x18\x04 \x01(\x05B\r\xbaH\n" +
+	"\x1a\b\x18\x80\x94\xeb\xdc\x03(\x00R\x0erequestsPerDay\x12=\n" +
+	"\x0etokens_per_day\x18\x05 \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\xa2\x94\x1amB)\x00\x00\x00\x00\x00\x00\x00\x00R\ftokensPerDay\x12,\n" +
+	"\x06policy\x18\x06 \x01(\tB\x14\xbaH\x11\xd8\x01\x01r\fR\x04softR\x04hardR\x06policy\"\x85\x04\n" +
 	"\bKeyStats\x12\x14\n" +
 	"\x05total\x18\x01 \x01(\x01R\x05total\x12\x18\n" +
 	"\asuccess\x18\x02 \x01(\x01R\asuccess\x12\x18\n" +
@@ -1852,7 +2029,7 @@ const file_pool_admin_v1_keys_proto_rawDesc = "" +
 	"\x10ListKeysResponse\x120\n" +
 	"\bapi_keys\x18\x01 \x03(\v2\x15.pool.admin.v1.ApiKeyR\aapiKeys\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x14\n" +
-	"\x05total\x18\x03 \x01(\x05R\x05total\"\x84\x03\n" +
+	"\x05total\x18\x03 \x01(\x05R\x05total\"\x8b\x04\n" +
 	"\x10CreateKeyRequest\x12 \n" +
 	"\aapi_key\x18\x01 \x01(\tB\a\xe2A\x01\x02\x80\x01\x01R\x06apiKey\x12\x1e\n" +
 	"\x05label\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\x05label\x12$\n" +
@@ -1863,18 +2040,23 @@ const file_pool_admin_v1_keys_proto_rawDesc = "" +
 	"\x06weight\x18\a \x01(\x05B\t\xbaH\x06\x1a\x04\x18d(\x01H\x00R\x06weight\x88\x01\x01\x12*\n" +
 	"\bpriority\x18\b \x01(\x05B\t\xbaH\x06\x1a\x04\x18d(\x00H\x01R\bpriority\x88\x01\x01\x12*\n" +
 	"\aregions\x18\t \x03(\tB\x10\xbaH\r\x92\x01\n" +
-	"\x10d\"\x06r\x04\x10\x01\x18?R\aregionsB\t\n" +
+	"\x10d\"\x06r\x04\x10\x01\x18?R\aregions\x12\x1d\n" +
+	"\x05group\x18\n" +
+	" \x01(\tB\a\xbaH\x04r\x02\x18dR\x05group\x120\n" +
+	"\x06limits\x18\v \x01(\v2\x18.pool.admin.v1.KeyLimitsR\x06limits\x124\n" +
+	"\tmax_stale\x18\f \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x18\xf5@)\x00\x00\x00\x00\x00\x00\x00\x00R\bmaxStaleB\t\n" +
 	"\a_weightB\v\n" +
 	"\t_priority\"]\n" +
 	"\x11CreateKeyResponse\x12.\n" +
 	"\aapi_key\x18\x01 \x01(\v2\x15.pool.admin.v1.ApiKeyR\x06apiKey\x12\x18\n" +
-	"\acreated\x18\x02 \x01(\bR\acreated\"\xa3\x01\n" +
+	"\acreated\x18\x02 \x01(\bR\acreated\"\xcd\x01\n" +
 	"\x11DeleteKeysRequest\x12\x1c\n" +
 	"\aapi_key\x18\x01 \x01(\tB\x03\x80\x01\x01R\x06apiKey\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x1b\n" +
 	"\x03ids\x18\x03 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\x90NR\x03ids\x12'\n" +
 	"\bapi_keys\x18\x04 \x03(\tB\f\xbaH\x06\x92\x01\x03\x10\x90N\x80\x01\x01R\aapiKeys\x12\x1a\n" +
-	"\bprovider\x18\x05 \x01(\tR\bprovider\"\x87\x01\n" +
+	"\bprovider\x18\x05 \x01(\tR\bprovider\x12(\n" +
+	"\x10cancel_in_flight\x18\x06 \x01(\bR\x0ecancelInFlight\"\x87\x01\n" +
 	"\x12DeleteKeysResponse\x12\x18\n" +
 	"\adeleted\x18\x01 \x01(\x05R\adeleted\x12\x1b\n" +
 	"\tnot_found\x18\x02 \x01(\x05R\bnotFound\x12:\n" +
@@ -1916,7 +2098,7 @@ const file_pool_admin_v1_keys_proto_rawDesc = "" +
 	"\x04note\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\xf4\x03R\x04note\"\x82\x01\n" +
 	"\x12EnableKeysResponse\x120\n" +
 	"\bapi_keys\x18\x01 \x03(\v2\x15.pool.admin.v1.ApiKeyR\aapiKeys\x12:\n" +
-	"\areceipt\x18\x02 \x01(\v2 .pool.admin.v1.RevocationReceiptR\areceipt\"\xe4\x01\n" +
+	"\areceipt\x18\x02 \x01(\v2 .pool.admin.v1.RevocationReceiptR\areceipt\"\x8e\x02\n" +
 	"\x12DisableKeysRequest\x12\x1c\n" +
 	"\aapi_key\x18\x01 \x01(\tB\x03\x80\x01\x01R\x06apiKey\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x1b\n" +
@@ -1924,7 +2106,8 @@ const file_pool_admin_v1_keys_proto_rawDesc = "" +
 	"\bprovider\x18\x04 \x01(\tR\bprovider\x123\n" +
 	"\bduration\x18\x05 \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\xc0\x03\x7f\xe7A)\x00\x00\x00\x00\x00\x00\x00\x00R\bduration\x12\x1c\n" +
 	"\x04note\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\xf4\x03R\x04note\x12\x14\n" +
-	"\x05force\x18\a \x01(\bR\x05force\"\x83\x01\n" +
+	"\x05force\x18\a \x01(\bR\x05force\x12(\n" +
+	"\x10cancel_in_flight\x18\b \x01(\bR\x0ecancelInFlight\"\x83\x01\n" +
 	"\x13DisableKeysResponse\x120\n" +
 	"\bapi_keys\x18\x01 \x03(\v2\x15.pool.admin.v1.ApiKeyR\aapiKeys\x12:\n" +
 	"\areceipt\x18\x02 \x01(\v2 .pool.admin.v1.RevocationReceiptR\areceipt2\x8e\t\n" +
@@ -1956,83 +2139,86 @@ func file_pool_admin_v1_keys_proto_rawDescGZIP() []byte {
 	return file_pool_admin_v1_keys_proto_rawDescData
 }
 
-var file_pool_admin_v1_keys_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_pool_admin_v1_keys_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_pool_admin_v1_keys_proto_goTypes = []any{
 	(*ApiKey)(nil),                // 0: pool.admin.v1.ApiKey
-	(*KeyStats)(nil),              // 1: pool.admin.v1.KeyStats
-	(*RevocationReceipt)(nil),     // 2: pool.admin.v1.RevocationReceipt
-	(*UnreachableNode)(nil),       // 3: pool.admin.v1.UnreachableNode
-	(*ListKeysRequest)(nil),       // 4: pool.admin.v1.ListKeysRequest
-	(*ListKeysResponse)(nil),      // 5: pool.admin.v1.ListKeysResponse
-	(*CreateKeyRequest)(nil),      // 6: pool.admin.v1.CreateKeyRequest
-	(*CreateKeyResponse)(nil),     // 7: pool.admin.v1.CreateKeyResponse
-	(*DeleteKeysRequest)(nil),     // 8: pool.admin.v1.DeleteKeysRequest
-	(*DeleteKeysResponse)(nil),    // 9: pool.admin.v1.DeleteKeysResponse
-	(*GetKeyRequest)(nil),         // 10: pool.admin.v1.GetKeyRequest
-	(*GetKeyResponse)(nil),        // 11: pool.admin.v1.GetKeyResponse
-	(*UpdateKeyRequest)(nil),      // 12: pool.admin.v1.UpdateKeyRequest
-	(*UpdateKeyResponse)(nil),     // 13: pool.admin.v1.UpdateKeyResponse
-	(*DeleteKeyRequest)(nil),      // 14: pool.admin.v1.DeleteKeyRequest
-	(*DeleteKeyResponse)(nil),     // 15: pool.admin.v1.DeleteKeyResponse
-	(*RestoreKeyRequest)(nil),     // 16: pool.admin.v1.RestoreKeyRequest
-	(*RestoreKeyResponse)(nil),    // 17: pool.admin.v1.RestoreKeyResponse
-	(*VerifyKeyRequest)(nil),      // 18: pool.admin.v1.VerifyKeyRequest
-	(*VerifyKeyResponse)(nil),     // 19: pool.admin.v1.VerifyKeyResponse
-	(*EnableKeysRequest)(nil),     // 20: pool.admin.v1.EnableKeysRequest
-	(*EnableKeysResponse)(nil),    // 21: pool.admin.v1.EnableKeysResponse
-	(*DisableKeysRequest)(nil),    // 22: pool.admin.v1.DisableKeysRequest
-	(*DisableKeysResponse)(nil),   // 23: pool.admin.v1.DisableKeysResponse
-	(*timestamppb.Timestamp)(nil), // 24: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil), // 25: google.protobuf.FieldMask
+	(*KeyLimits)(nil),             // 1: pool.admin.v1.KeyLimits
+	(*KeyStats)(nil),              // 2: pool.admin.v1.KeyStats
+	(*RevocationReceipt)(nil),     // 3: pool.admin.v1.RevocationReceipt
+	(*UnreachableNode)(nil),       // 4: pool.admin.v1.UnreachableNode
+	(*ListKeysRequest)(nil),       // 5: pool.admin.v1.ListKeysRequest
+	(*ListKeysResponse)(nil),      // 6: pool.admin.v1.ListKeysResponse
+	(*CreateKeyRequest)(nil),      // 7: pool.admin.v1.CreateKeyRequest
+	(*CreateKeyResponse)(nil),     // 8: pool.admin.v1.CreateKeyResponse
+	(*DeleteKeysRequest)(nil),     // 9: pool.admin.v1.DeleteKeysRequest
+	(*DeleteKeysResponse)(nil),    // 10: pool.admin.v1.DeleteKeysResponse
+	(*GetKeyRequest)(nil),         // 11: pool.admin.v1.GetKeyRequest
+	(*GetKeyResponse)(nil),        // 12: pool.admin.v1.GetKeyResponse
+	(*UpdateKeyRequest)(nil),      // 13: pool.admin.v1.UpdateKeyRequest
+	(*UpdateKeyResponse)(nil),     // 14: pool.admin.v1.UpdateKeyResponse
+	(*DeleteKeyRequest)(nil),      // 15: pool.admin.v1.DeleteKeyRequest
+	(*DeleteKeyResponse)(nil),     // 16: pool.admin.v1.DeleteKeyResponse
+	(*RestoreKeyRequest)(nil),     // 17: pool.admin.v1.RestoreKeyRequest
+	(*RestoreKeyResponse)(nil),    // 18: pool.admin.v1.RestoreKeyResponse
+	(*VerifyKeyRequest)(nil),      // 19: pool.admin.v1.VerifyKeyRequest
+	(*VerifyKeyResponse)(nil),     // 20: pool.admin.v1.VerifyKeyResponse
+	(*EnableKeysRequest)(nil),     // 21: pool.admin.v1.EnableKeysRequest
+	(*EnableKeysResponse)(nil),    // 22: pool.admin.v1.EnableKeysResponse
+	(*DisableKeysRequest)(nil),    // 23: pool.admin.v1.DisableKeysRequest
+	(*DisableKeysResponse)(nil),   // 24: pool.admin.v1.DisableKeysResponse
+	(*timestamppb.Timestamp)(nil), // 25: google.protobuf.Timestamp
+	(*fieldmaskpb.FieldMask)(nil), // 26: google.protobuf.FieldMask
 }
 var file_pool_admin_v1_keys_proto_depIdxs = []int32{
-	24, // 0: pool.admin.v1.ApiKey.until:type_name -> google.protobuf.Timestamp
-	24, // 1: pool.admin.v1.ApiKey.create_time:type_name -> google.protobuf.Timestamp
-	24, // 2: pool.admin.v1.ApiKey.expire_time:type_name -> google.protobuf.Timestamp
-	1,  // 3: pool.admin.v1.ApiKey.stats:type_name -> pool.admin.v1.KeyStats
-	24, // 4: pool.admin.v1.KeyStats.last_used_time:type_name -> google.protobuf.Timestamp
-	24, // 5: pool.admin.v1.KeyStats.last_success_time:type_name -> google.protobuf.Timestamp
-	24, // 6: pool.admin.v1.KeyStats.last_failure_time:type_name -> google.protobuf.Timestamp
-	3,  // 7: pool.admin.v1.RevocationReceipt.unreachable:type_name -> pool.admin.v1.UnreachableNode
-	24, // 8: pool.admin.v1.UnreachableNode.stops_by:type_name -> google.protobuf.Timestamp
-	0,  // 9: pool.admin.v1.ListKeysResponse.api_keys:type_name -> pool.admin.v1.ApiKey
-	0,  // 10: pool.admin.v1.CreateKeyResponse.api_key:type_name -> pool.admin.v1.ApiKey
-	2,  // 11: pool.admin.v1.DeleteKeysResponse.receipt:type_name -> pool.admin.v1.RevocationReceipt
-	0,  // 12: pool.admin.v1.GetKeyResponse.api_key:type_name -> pool.admin.v1.ApiKey
-	0,  // 13: pool.admin.v1.UpdateKeyRequest.api_key:type_name -> pool.admin.v1.ApiKey
-	25, // 14: pool.admin.v1.UpdateKeyRequest.update_mask:type_name -> google.protobuf.FieldMask
-	0,  // 15: pool.admin.v1.UpdateKeyResponse.api_key:type_name -> pool.admin.v1.ApiKey
-	2,  // 16: pool.admin.v1.DeleteKeyResponse.receipt:type_name -> pool.admin.v1.RevocationReceipt
-	0,  // 17: pool.admin.v1.RestoreKeyResponse.api_key:type_name -> pool.admin.v1.ApiKey
-	0,  // 18: pool.admin.v1.EnableKeysResponse.api_keys:type_name -> pool.admin.v1.ApiKey
-	2,  // 19: pool.admin.v1.EnableKeysResponse.receipt:type_name -> pool.admin.v1.RevocationReceipt
-	0,  // 20: pool.admin.v1.DisableKeysResponse.api_keys:type_name -> pool.admin.v1.ApiKey
-	2,  // 21: pool.admin.v1.DisableKeysResponse.receipt:type_name -> pool.admin.v1.RevocationReceipt
-	4,  // 22: pool.admin.v1.KeyService.ListKeys:input_type -> pool.admin.v1.ListKeysRequest
-	6,  // 23: pool.admin.v1.KeyService.CreateKey:input_type -> pool.admin.v1.CreateKeyRequest
-	8,  // 24: pool.admin.v1.KeyService.DeleteKeys:input_type -> pool.admin.v1.DeleteKeysRequest
-	10, // 25: pool.admin.v1.KeyService.GetKey:input_type -> pool.admin.v1.GetKeyRequest
-	12, // 26: pool.admin.v1.KeyService.UpdateKey:input_type -> pool.admin.v1.UpdateKeyRequest
-	14, // 27: pool.admin.v1.KeyService.DeleteKey:input_type -> pool.admin.v1.DeleteKeyRequest
-	16, // 28: pool.admin.v1.KeyService.RestoreKey:input_type -> pool.admin.v1.RestoreKeyRequest
-	18, // 29: pool.admin.v1.KeyService.VerifyKey:input_type -> pool.admin.v1.VerifyKeyRequest
-	20, // 30: pool.admin.v1.KeyService.EnableKeys:input_type -> pool.admin.v1.EnableKeysRequest
-	22, // 31: pool.admin.v1.KeyService.DisableKeys:input_type -> pool.admin.v1.DisableKeysRequest
-	5,  // 32: pool.admin.v1.KeyService.ListKeys:output_type -> pool.admin.v1.ListKeysResponse
-	7,  // 33: pool.admin.v1.KeyService.CreateKey:output_type -> pool.admin.v1.CreateKeyResponse
-	9,  // 34: pool.admin.v1.KeyService.DeleteKeys:output_type -> pool.admin.v1.DeleteKeysResponse
-	11, // 35: pool.admin.v1.KeyService.GetKey:output_type -> pool.admin.v1.GetKeyResponse
-	13, // 36: pool.admin.v1.KeyService.UpdateKey:output_type -> pool.admin.v1.UpdateKeyResponse
-	15, // 37: pool.admin.v1.KeyService.DeleteKey:output_type -> pool.admin.v1.DeleteKeyResponse
-	17, // 38: pool.admin.v1.KeyService.RestoreKey:output_type -> pool.admin.v1.RestoreKeyResponse
-	19, // 39: pool.admin.v1.KeyService.VerifyKey:output_type -> pool.admin.v1.VerifyKeyResponse
-	21, // 40: pool.admin.v1.KeyService.EnableKeys:output_type -> pool.admin.v1.EnableKeysResponse
-	23, // 41: pool.admin.v1.KeyService.DisableKeys:output_type -> pool.admin.v1.DisableKeysResponse
-	32, // [32:42] is the sub-list for method output_type
-	22, // [22:32] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	25, // 0: pool.admin.v1.ApiKey.until:type_name -> google.protobuf.Timestamp
+	25, // 1: pool.admin.v1.ApiKey.create_time:type_name -> google.protobuf.Timestamp
+	25, // 2: pool.admin.v1.ApiKey.expire_time:type_name -> google.protobuf.Timestamp
+	2,  // 3: pool.admin.v1.ApiKey.stats:type_name -> pool.admin.v1.KeyStats
+	1,  // 4: pool.admin.v1.ApiKey.limits:type_name -> pool.admin.v1.KeyLimits
+	25, // 5: pool.admin.v1.KeyStats.last_used_time:type_name -> google.protobuf.Timestamp
+	25, // 6: pool.admin.v1.KeyStats.last_success_time:type_name -> google.protobuf.Timestamp
+	25, // 7: pool.admin.v1.KeyStats.last_failure_time:type_name -> google.protobuf.Timestamp
+	4,  // 8: pool.admin.v1.RevocationReceipt.unreachable:type_name -> pool.admin.v1.UnreachableNode
+	25, // 9: pool.admin.v1.UnreachableNode.stops_by:type_name -> google.protobuf.Timestamp
+	0,  // 10: pool.admin.v1.ListKeysResponse.api_keys:type_name -> pool.admin.v1.ApiKey
+	1,  // 11: pool.admin.v1.CreateKeyRequest.limits:type_name -> pool.admin.v1.KeyLimits
+	0,  // 12: pool.admin.v1.CreateKeyResponse.api_key:type_name -> pool.admin.v1.ApiKey
+	3,  // 13: pool.admin.v1.DeleteKeysResponse.receipt:type_name -> pool.admin.v1.RevocationReceipt
+	0,  // 14: pool.admin.v1.GetKeyResponse.api_key:type_name -> pool.admin.v1.ApiKey
+	0,  // 15: pool.admin.v1.UpdateKeyRequest.api_key:type_name -> pool.admin.v1.ApiKey
+	26, // 16: pool.admin.v1.UpdateKeyRequest.update_mask:type_name -> google.protobuf.FieldMask
+	0,  // 17: pool.admin.v1.UpdateKeyResponse.api_key:type_name -> pool.admin.v1.ApiKey
+	3,  // 18: pool.admin.v1.DeleteKeyResponse.receipt:type_name -> pool.admin.v1.RevocationReceipt
+	0,  // 19: pool.admin.v1.RestoreKeyResponse.api_key:type_name -> pool.admin.v1.ApiKey
+	0,  // 20: pool.admin.v1.EnableKeysResponse.api_keys:type_name -> pool.admin.v1.ApiKey
+	3,  // 21: pool.admin.v1.EnableKeysResponse.receipt:type_name -> pool.admin.v1.RevocationReceipt
+	0,  // 22: pool.admin.v1.DisableKeysResponse.api_keys:type_name -> pool.admin.v1.ApiKey
+	3,  // 23: pool.admin.v1.DisableKeysResponse.receipt:type_name -> pool.admin.v1.RevocationReceipt
+	5,  // 24: pool.admin.v1.KeyService.ListKeys:input_type -> pool.admin.v1.ListKeysRequest
+	7,  // 25: pool.admin.v1.KeyService.CreateKey:input_type -> pool.admin.v1.CreateKeyRequest
+	9,  // 26: pool.admin.v1.KeyService.DeleteKeys:input_type -> pool.admin.v1.DeleteKeysRequest
+	11, // 27: pool.admin.v1.KeyService.GetKey:input_type -> pool.admin.v1.GetKeyRequest
+	13, // 28: pool.admin.v1.KeyService.UpdateKey:input_type -> pool.admin.v1.UpdateKeyRequest
+	15, // 29: pool.admin.v1.KeyService.DeleteKey:input_type -> pool.admin.v1.DeleteKeyRequest
+	17, // 30: pool.admin.v1.KeyService.RestoreKey:input_type -> pool.admin.v1.RestoreKeyRequest
+	19, // 31: pool.admin.v1.KeyService.VerifyKey:input_type -> pool.admin.v1.VerifyKeyRequest
+	21, // 32: pool.admin.v1.KeyService.EnableKeys:input_type -> pool.admin.v1.EnableKeysRequest
+	23, // 33: pool.admin.v1.KeyService.DisableKeys:input_type -> pool.admin.v1.DisableKeysRequest
+	6,  // 34: pool.admin.v1.KeyService.ListKeys:output_type -> pool.admin.v1.ListKeysResponse
+	8,  // 35: pool.admin.v1.KeyService.CreateKey:output_type -> pool.admin.v1.CreateKeyResponse
+	10, // 36: pool.admin.v1.KeyService.DeleteKeys:output_type -> pool.admin.v1.DeleteKeysResponse
+	12, // 37: pool.admin.v1.KeyService.GetKey:output_type -> pool.admin.v1.GetKeyResponse
+	14, // 38: pool.admin.v1.KeyService.UpdateKey:output_type -> pool.admin.v1.UpdateKeyResponse
+	16, // 39: pool.admin.v1.KeyService.DeleteKey:output_type -> pool.admin.v1.DeleteKeyResponse
+	18, // 40: pool.admin.v1.KeyService.RestoreKey:output_type -> pool.admin.v1.RestoreKeyResponse
+	20, // 41: pool.admin.v1.KeyService.VerifyKey:output_type -> pool.admin.v1.VerifyKeyResponse
+	22, // 42: pool.admin.v1.KeyService.EnableKeys:output_type -> pool.admin.v1.EnableKeysResponse
+	24, // 43: pool.admin.v1.KeyService.DisableKeys:output_type -> pool.admin.v1.DisableKeysResponse
+	34, // [34:44] is the sub-list for method output_type
+	24, // [24:34] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_pool_admin_v1_keys_proto_init() }
@@ -2040,15 +2226,15 @@ func file_pool_admin_v1_keys_proto_init() {
 	if File_pool_admin_v1_keys_proto != nil {
 		return
 	}
-	file_pool_admin_v1_keys_proto_msgTypes[1].OneofWrappers = []any{}
-	file_pool_admin_v1_keys_proto_msgTypes[6].OneofWrappers = []any{}
+	file_pool_admin_v1_keys_proto_msgTypes[2].OneofWrappers = []any{}
+	file_pool_admin_v1_keys_proto_msgTypes[7].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pool_admin_v1_keys_proto_rawDesc), len(file_pool_admin_v1_keys_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   24,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -47,7 +47,7 @@ type KeyServiceClient interface {
 	DeleteKeys(ctx context.Context, in *DeleteKeysRequest, opts ...grpc.CallOption) (*DeleteKeysResponse, error)
 	// GetKey answers one key.
 	GetKey(ctx context.Context, in *GetKeyRequest, opts ...grpc.CallOption) (*GetKeyResponse, error)
-	// UpdateKey changes label, weight, priority, models, regions or expireTime of a key. With `revision`, a lost race is
+	// UpdateKey changes label, weight, priority, models, regions, expireTime, group, limits or maxStale of a key. With `revision`, a lost race is
 	// a 409.
 	UpdateKey(ctx context.Context, in *UpdateKeyRequest, opts ...grpc.CallOption) (*UpdateKeyResponse, error)
 	// DeleteKey deletes one key.
@@ -186,7 +186,7 @@ type KeyServiceServer interface {
 	DeleteKeys(context.Context, *DeleteKeysRequest) (*DeleteKeysResponse, error)
 	// GetKey answers one key.
 	GetKey(context.Context, *GetKeyRequest) (*GetKeyResponse, error)
-	// UpdateKey changes label, weight, priority, models, regions or expireTime of a key. With `revision`, a lost race is
+	// UpdateKey changes label, weight, priority, models, regions, expireTime, group, limits or maxStale of a key. With `revision`, a lost race is
 	// a 409.
 	UpdateKey(context.Context, *UpdateKeyRequest) (*UpdateKeyResponse, error)
 	// DeleteKey deletes one key.

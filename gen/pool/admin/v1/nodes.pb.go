@@ -37,8 +37,9 @@ type Node struct {
 	Zone string `protobuf:"bytes,3,opt,name=zone,proto3" json:"zone,omitempty"`
 	// Its version, as it says.
 	Version string `protobuf:"bytes,4,opt,name=version,proto3" json:"version,omitempty"`
-	// live (has a session), away (no session, but may go on serving under lease or grace), gone (can no longer serve), never
-	// (joined, but never had a session).
+	// live (has a session), draining (live, but takes no new requests because an operator said so), away (no session, but may go
+	// on serving under lease or grace), gone (can no longer serve), evicted (put out for good), never (joined, but never had a
+	// session).
 	State string `protobuf:"bytes,5,opt,name=state,proto3" json:"state,omitempty"`
 	// Keys it may hold now.
 	LeasesHeld int32 `protobuf:"varint,6,opt,name=leases_held,json=leasesHeld,proto3" json:"leases_held,omitempty"`
@@ -190,6 +191,291 @@ func (x *Node) GetRejections() []string {
 	return nil
 }
 
+// DrainNodeRequest names a node.
+type DrainNodeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its id.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrainNodeRequest) Reset() {
+	*x = DrainNodeRequest{}
+	mi := &file_pool_admin_v1_nodes_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrainNodeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrainNodeRequest) ProtoMessage() {}
+
+func (x *DrainNodeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_pool_admin_v1_nodes_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrainNodeRequest.ProtoReflect.Descriptor instead.
+func (*DrainNodeRequest) Descriptor() ([]byte, []int) {
+	return file_pool_admin_v1_nodes_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *DrainNodeRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// DrainNodeResponse holds the node.
+type DrainNodeResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The node.
+	Node          *Node `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrainNodeResponse) Reset() {
+	*x = DrainNodeResponse{}
+	mi := &file_pool_admin_v1_nodes_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrainNodeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrainNodeResponse) ProtoMessage() {}
+
+func (x *DrainNodeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_pool_admin_v1_nodes_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrainNodeResponse.ProtoReflect.Descriptor instead.
+func (*DrainNodeResponse) Descriptor() ([]byte, []int) {
+	return file_pool_admin_v1_nodes_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *DrainNodeResponse) GetNode() *Node {
+	if x != nil {
+		return x.Node
+	}
+	return nil
+}
+
+// ResumeNodeRequest names a node.
+type ResumeNodeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its id.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResumeNodeRequest) Reset() {
+	*x = ResumeNodeRequest{}
+	mi := &file_pool_admin_v1_nodes_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResumeNodeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResumeNodeRequest) ProtoMessage() {}
+
+func (x *ResumeNodeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_pool_admin_v1_nodes_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResumeNodeRequest.ProtoReflect.Descriptor instead.
+func (*ResumeNodeRequest) Descriptor() ([]byte, []int) {
+	return file_pool_admin_v1_nodes_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ResumeNodeRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// ResumeNodeResponse holds the node.
+type ResumeNodeResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The node.
+	Node          *Node `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResumeNodeResponse) Reset() {
+	*x = ResumeNodeResponse{}
+	mi := &file_pool_admin_v1_nodes_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResumeNodeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResumeNodeResponse) ProtoMessage() {}
+
+func (x *ResumeNodeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_pool_admin_v1_nodes_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResumeNodeResponse.ProtoReflect.Descriptor instead.
+func (*ResumeNodeResponse) Descriptor() ([]byte, []int) {
+	return file_pool_admin_v1_nodes_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ResumeNodeResponse) GetNode() *Node {
+	if x != nil {
+		return x.Node
+	}
+	return nil
+}
+
+// EvictNodeRequest names a node.
+type EvictNodeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its id.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EvictNodeRequest) Reset() {
+	*x = EvictNodeRequest{}
+	mi := &file_pool_admin_v1_nodes_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EvictNodeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EvictNodeRequest) ProtoMessage() {}
+
+func (x *EvictNodeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_pool_admin_v1_nodes_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EvictNodeRequest.ProtoReflect.Descriptor instead.
+func (*EvictNodeRequest) Descriptor() ([]byte, []int) {
+	return file_pool_admin_v1_nodes_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *EvictNodeRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// EvictNodeResponse holds the node and what became of it.
+type EvictNodeResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The node.
+	Node *Node `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	// Whether it has confirmed that it has stopped, or when it will have.
+	Receipt       *RevocationReceipt `protobuf:"bytes,2,opt,name=receipt,proto3" json:"receipt,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EvictNodeResponse) Reset() {
+	*x = EvictNodeResponse{}
+	mi := &file_pool_admin_v1_nodes_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EvictNodeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EvictNodeResponse) ProtoMessage() {}
+
+func (x *EvictNodeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_pool_admin_v1_nodes_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EvictNodeResponse.ProtoReflect.Descriptor instead.
+func (*EvictNodeResponse) Descriptor() ([]byte, []int) {
+	return file_pool_admin_v1_nodes_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *EvictNodeResponse) GetNode() *Node {
+	if x != nil {
+		return x.Node
+	}
+	return nil
+}
+
+func (x *EvictNodeResponse) GetReceipt() *RevocationReceipt {
+	if x != nil {
+		return x.Receipt
+	}
+	return nil
+}
+
 // ListNodesRequest asks for all nodes.
 type ListNodesRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -199,7 +485,7 @@ type ListNodesRequest struct {
 
 func (x *ListNodesRequest) Reset() {
 	*x = ListNodesRequest{}
-	mi := &file_pool_admin_v1_nodes_proto_msgTypes[1]
+	mi := &file_pool_admin_v1_nodes_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -211,7 +497,7 @@ func (x *ListNodesRequest) String() string {
 func (*ListNodesRequest) ProtoMessage() {}
 
 func (x *ListNodesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_admin_v1_nodes_proto_msgTypes[1]
+	mi := &file_pool_admin_v1_nodes_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -224,7 +510,7 @@ func (x *ListNodesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNodesRequest.ProtoReflect.Descriptor instead.
 func (*ListNodesRequest) Descriptor() ([]byte, []int) {
-	return file_pool_admin_v1_nodes_proto_rawDescGZIP(), []int{1}
+	return file_pool_admin_v1_nodes_proto_rawDescGZIP(), []int{7}
 }
 
 // ListNodesResponse holds all nodes.
@@ -238,7 +524,7 @@ type ListNodesResponse struct {
 
 func (x *ListNodesResponse) Reset() {
 	*x = ListNodesResponse{}
-	mi := &file_pool_admin_v1_nodes_proto_msgTypes[2]
+	mi := &file_pool_admin_v1_nodes_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -250,7 +536,7 @@ func (x *ListNodesResponse) String() string {
 func (*ListNodesResponse) ProtoMessage() {}
 
 func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_admin_v1_nodes_proto_msgTypes[2]
+	mi := &file_pool_admin_v1_nodes_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -263,7 +549,7 @@ func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNodesResponse.ProtoReflect.Descriptor instead.
 func (*ListNodesResponse) Descriptor() ([]byte, []int) {
-	return file_pool_admin_v1_nodes_proto_rawDescGZIP(), []int{2}
+	return file_pool_admin_v1_nodes_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListNodesResponse) GetNodes() []*Node {
@@ -284,7 +570,7 @@ type GetNodeRequest struct {
 
 func (x *GetNodeRequest) Reset() {
 	*x = GetNodeRequest{}
-	mi := &file_pool_admin_v1_nodes_proto_msgTypes[3]
+	mi := &file_pool_admin_v1_nodes_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -296,7 +582,7 @@ func (x *GetNodeRequest) String() string {
 func (*GetNodeRequest) ProtoMessage() {}
 
 func (x *GetNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_admin_v1_nodes_proto_msgTypes[3]
+	mi := &file_pool_admin_v1_nodes_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -309,7 +595,7 @@ func (x *GetNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNodeRequest.ProtoReflect.Descriptor instead.
 func (*GetNodeRequest) Descriptor() ([]byte, []int) {
-	return file_pool_admin_v1_nodes_proto_rawDescGZIP(), []int{3}
+	return file_pool_admin_v1_nodes_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GetNodeRequest) GetId() string {
@@ -330,7 +616,7 @@ type GetNodeResponse struct {
 
 func (x *GetNodeResponse) Reset() {
 	*x = GetNodeResponse{}
-	mi := &file_pool_admin_v1_nodes_proto_msgTypes[4]
+	mi := &file_pool_admin_v1_nodes_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -342,7 +628,7 @@ func (x *GetNodeResponse) String() string {
 func (*GetNodeResponse) ProtoMessage() {}
 
 func (x *GetNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_admin_v1_nodes_proto_msgTypes[4]
+	mi := &file_pool_admin_v1_nodes_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -355,7 +641,7 @@ func (x *GetNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNodeResponse.ProtoReflect.Descriptor instead.
 func (*GetNodeResponse) Descriptor() ([]byte, []int) {
-	return file_pool_admin_v1_nodes_proto_rawDescGZIP(), []int{4}
+	return file_pool_admin_v1_nodes_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *GetNodeResponse) GetNode() *Node {
@@ -378,7 +664,7 @@ type CreateJoinTokenRequest struct {
 
 func (x *CreateJoinTokenRequest) Reset() {
 	*x = CreateJoinTokenRequest{}
-	mi := &file_pool_admin_v1_nodes_proto_msgTypes[5]
+	mi := &file_pool_admin_v1_nodes_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -390,7 +676,7 @@ func (x *CreateJoinTokenRequest) String() string {
 func (*CreateJoinTokenRequest) ProtoMessage() {}
 
 func (x *CreateJoinTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_admin_v1_nodes_proto_msgTypes[5]
+	mi := &file_pool_admin_v1_nodes_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -403,7 +689,7 @@ func (x *CreateJoinTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateJoinTokenRequest.ProtoReflect.Descriptor instead.
 func (*CreateJoinTokenRequest) Descriptor() ([]byte, []int) {
-	return file_pool_admin_v1_nodes_proto_rawDescGZIP(), []int{5}
+	return file_pool_admin_v1_nodes_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *CreateJoinTokenRequest) GetRegion() string {
@@ -433,7 +719,7 @@ type CreateJoinTokenResponse struct {
 
 func (x *CreateJoinTokenResponse) Reset() {
 	*x = CreateJoinTokenResponse{}
-	mi := &file_pool_admin_v1_nodes_proto_msgTypes[6]
+	mi := &file_pool_admin_v1_nodes_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -445,7 +731,7 @@ func (x *CreateJoinTokenResponse) String() string {
 func (*CreateJoinTokenResponse) ProtoMessage() {}
 
 func (x *CreateJoinTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_admin_v1_nodes_proto_msgTypes[6]
+	mi := &file_pool_admin_v1_nodes_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -458,7 +744,7 @@ func (x *CreateJoinTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateJoinTokenResponse.ProtoReflect.Descriptor instead.
 func (*CreateJoinTokenResponse) Descriptor() ([]byte, []int) {
-	return file_pool_admin_v1_nodes_proto_rawDescGZIP(), []int{6}
+	return file_pool_admin_v1_nodes_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *CreateJoinTokenResponse) GetJoinToken() string {
@@ -479,7 +765,7 @@ var File_pool_admin_v1_nodes_proto protoreflect.FileDescriptor
 
 const file_pool_admin_v1_nodes_proto_rawDesc = "" +
 	"\n" +
-	"\x19pool/admin/v1/nodes.proto\x12\rpool.admin.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xab\x04\n" +
+	"\x19pool/admin/v1/nodes.proto\x12\rpool.admin.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18pool/admin/v1/keys.proto\"\xab\x04\n" +
 	"\x04Node\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06region\x18\x02 \x01(\tR\x06region\x12\x12\n" +
@@ -498,7 +784,20 @@ const file_pool_admin_v1_nodes_proto_rawDesc = "" +
 	"\x11lease_expire_time\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\x0fleaseExpireTime\x12\x1e\n" +
 	"\n" +
 	"rejections\x18\x0e \x03(\tR\n" +
-	"rejections\"\x12\n" +
+	"rejections\"\"\n" +
+	"\x10DrainNodeRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"<\n" +
+	"\x11DrainNodeResponse\x12'\n" +
+	"\x04node\x18\x01 \x01(\v2\x13.pool.admin.v1.NodeR\x04node\"#\n" +
+	"\x11ResumeNodeRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"=\n" +
+	"\x12ResumeNodeResponse\x12'\n" +
+	"\x04node\x18\x01 \x01(\v2\x13.pool.admin.v1.NodeR\x04node\"\"\n" +
+	"\x10EvictNodeRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"x\n" +
+	"\x11EvictNodeResponse\x12'\n" +
+	"\x04node\x18\x01 \x01(\v2\x13.pool.admin.v1.NodeR\x04node\x12:\n" +
+	"\areceipt\x18\x02 \x01(\v2 .pool.admin.v1.RevocationReceiptR\areceipt\"\x12\n" +
 	"\x10ListNodesRequest\">\n" +
 	"\x11ListNodesResponse\x12)\n" +
 	"\x05nodes\x18\x01 \x03(\v2\x13.pool.admin.v1.NodeR\x05nodes\" \n" +
@@ -513,10 +812,14 @@ const file_pool_admin_v1_nodes_proto_rawDesc = "" +
 	"\n" +
 	"join_token\x18\x01 \x01(\tB\x03\x80\x01\x01R\tjoinToken\x12;\n" +
 	"\vexpire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"expireTime2\xe6\x02\n" +
+	"expireTime2\xd2\x05\n" +
 	"\vNodeService\x12d\n" +
 	"\tListNodes\x12\x1f.pool.admin.v1.ListNodesRequest\x1a .pool.admin.v1.ListNodesResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\f/admin/nodes\x12i\n" +
-	"\aGetNode\x12\x1d.pool.admin.v1.GetNodeRequest\x1a\x1e.pool.admin.v1.GetNodeResponse\"\x1f\x82\xd3\xe4\x93\x02\x19b\x04node\x12\x11/admin/nodes/{id}\x12\x85\x01\n" +
+	"\aGetNode\x12\x1d.pool.admin.v1.GetNodeRequest\x1a\x1e.pool.admin.v1.GetNodeResponse\"\x1f\x82\xd3\xe4\x93\x02\x19b\x04node\x12\x11/admin/nodes/{id}\x12x\n" +
+	"\tDrainNode\x12\x1f.pool.admin.v1.DrainNodeRequest\x1a .pool.admin.v1.DrainNodeResponse\"(\x82\xd3\xe4\x93\x02\":\x01*b\x04node\"\x17/admin/nodes/{id}:drain\x12|\n" +
+	"\n" +
+	"ResumeNode\x12 .pool.admin.v1.ResumeNodeRequest\x1a!.pool.admin.v1.ResumeNodeResponse\")\x82\xd3\xe4\x93\x02#:\x01*b\x04node\"\x18/admin/nodes/{id}:resume\x12r\n" +
+	"\tEvictNode\x12\x1f.pool.admin.v1.EvictNodeRequest\x1a .pool.admin.v1.EvictNodeResponse\"\"\x82\xd3\xe4\x93\x02\x1c:\x01*\"\x17/admin/nodes/{id}:evict\x12\x85\x01\n" +
 	"\x0fCreateJoinToken\x12%.pool.admin.v1.CreateJoinTokenRequest\x1a&.pool.admin.v1.CreateJoinTokenResponse\"#\x82\xd3\xe4\x93\x02\x1d:\x01*\"\x18/admin/nodes/join-tokensB+Z)ollama-api-pool/gen/pool/admin/v1;adminv1b\x06proto3"
 
 var (
@@ -531,36 +834,53 @@ func file_pool_admin_v1_nodes_proto_rawDescGZIP() []byte {
 	return file_pool_admin_v1_nodes_proto_rawDescData
 }
 
-var file_pool_admin_v1_nodes_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_pool_admin_v1_nodes_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_pool_admin_v1_nodes_proto_goTypes = []any{
 	(*Node)(nil),                    // 0: pool.admin.v1.Node
-	(*ListNodesRequest)(nil),        // 1: pool.admin.v1.ListNodesRequest
-	(*ListNodesResponse)(nil),       // 2: pool.admin.v1.ListNodesResponse
-	(*GetNodeRequest)(nil),          // 3: pool.admin.v1.GetNodeRequest
-	(*GetNodeResponse)(nil),         // 4: pool.admin.v1.GetNodeResponse
-	(*CreateJoinTokenRequest)(nil),  // 5: pool.admin.v1.CreateJoinTokenRequest
-	(*CreateJoinTokenResponse)(nil), // 6: pool.admin.v1.CreateJoinTokenResponse
-	(*timestamppb.Timestamp)(nil),   // 7: google.protobuf.Timestamp
+	(*DrainNodeRequest)(nil),        // 1: pool.admin.v1.DrainNodeRequest
+	(*DrainNodeResponse)(nil),       // 2: pool.admin.v1.DrainNodeResponse
+	(*ResumeNodeRequest)(nil),       // 3: pool.admin.v1.ResumeNodeRequest
+	(*ResumeNodeResponse)(nil),      // 4: pool.admin.v1.ResumeNodeResponse
+	(*EvictNodeRequest)(nil),        // 5: pool.admin.v1.EvictNodeRequest
+	(*EvictNodeResponse)(nil),       // 6: pool.admin.v1.EvictNodeResponse
+	(*ListNodesRequest)(nil),        // 7: pool.admin.v1.ListNodesRequest
+	(*ListNodesResponse)(nil),       // 8: pool.admin.v1.ListNodesResponse
+	(*GetNodeRequest)(nil),          // 9: pool.admin.v1.GetNodeRequest
+	(*GetNodeResponse)(nil),         // 10: pool.admin.v1.GetNodeResponse
+	(*CreateJoinTokenRequest)(nil),  // 11: pool.admin.v1.CreateJoinTokenRequest
+	(*CreateJoinTokenResponse)(nil), // 12: pool.admin.v1.CreateJoinTokenResponse
+	(*timestamppb.Timestamp)(nil),   // 13: google.protobuf.Timestamp
+	(*RevocationReceipt)(nil),       // 14: pool.admin.v1.RevocationReceipt
 }
 var file_pool_admin_v1_nodes_proto_depIdxs = []int32{
-	7,  // 0: pool.admin.v1.Node.join_time:type_name -> google.protobuf.Timestamp
-	7,  // 1: pool.admin.v1.Node.connected_since:type_name -> google.protobuf.Timestamp
-	7,  // 2: pool.admin.v1.Node.last_seen_time:type_name -> google.protobuf.Timestamp
-	7,  // 3: pool.admin.v1.Node.lease_expire_time:type_name -> google.protobuf.Timestamp
-	0,  // 4: pool.admin.v1.ListNodesResponse.nodes:type_name -> pool.admin.v1.Node
-	0,  // 5: pool.admin.v1.GetNodeResponse.node:type_name -> pool.admin.v1.Node
-	7,  // 6: pool.admin.v1.CreateJoinTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
-	1,  // 7: pool.admin.v1.NodeService.ListNodes:input_type -> pool.admin.v1.ListNodesRequest
-	3,  // 8: pool.admin.v1.NodeService.GetNode:input_type -> pool.admin.v1.GetNodeRequest
-	5,  // 9: pool.admin.v1.NodeService.CreateJoinToken:input_type -> pool.admin.v1.CreateJoinTokenRequest
-	2,  // 10: pool.admin.v1.NodeService.ListNodes:output_type -> pool.admin.v1.ListNodesResponse
-	4,  // 11: pool.admin.v1.NodeService.GetNode:output_type -> pool.admin.v1.GetNodeResponse
-	6,  // 12: pool.admin.v1.NodeService.CreateJoinToken:output_type -> pool.admin.v1.CreateJoinTokenResponse
-	10, // [10:13] is the sub-list for method output_type
-	7,  // [7:10] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	13, // 0: pool.admin.v1.Node.join_time:type_name -> google.protobuf.Timestamp
+	13, // 1: pool.admin.v1.Node.connected_since:type_name -> google.protobuf.Timestamp
+	13, // 2: pool.admin.v1.Node.last_seen_time:type_name -> google.protobuf.Timestamp
+	13, // 3: pool.admin.v1.Node.lease_expire_time:type_name -> google.protobuf.Timestamp
+	0,  // 4: pool.admin.v1.DrainNodeResponse.node:type_name -> pool.admin.v1.Node
+	0,  // 5: pool.admin.v1.ResumeNodeResponse.node:type_name -> pool.admin.v1.Node
+	0,  // 6: pool.admin.v1.EvictNodeResponse.node:type_name -> pool.admin.v1.Node
+	14, // 7: pool.admin.v1.EvictNodeResponse.receipt:type_name -> pool.admin.v1.RevocationReceipt
+	0,  // 8: pool.admin.v1.ListNodesResponse.nodes:type_name -> pool.admin.v1.Node
+	0,  // 9: pool.admin.v1.GetNodeResponse.node:type_name -> pool.admin.v1.Node
+	13, // 10: pool.admin.v1.CreateJoinTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
+	7,  // 11: pool.admin.v1.NodeService.ListNodes:input_type -> pool.admin.v1.ListNodesRequest
+	9,  // 12: pool.admin.v1.NodeService.GetNode:input_type -> pool.admin.v1.GetNodeRequest
+	1,  // 13: pool.admin.v1.NodeService.DrainNode:input_type -> pool.admin.v1.DrainNodeRequest
+	3,  // 14: pool.admin.v1.NodeService.ResumeNode:input_type -> pool.admin.v1.ResumeNodeRequest
+	5,  // 15: pool.admin.v1.NodeService.EvictNode:input_type -> pool.admin.v1.EvictNodeRequest
+	11, // 16: pool.admin.v1.NodeService.CreateJoinToken:input_type -> pool.admin.v1.CreateJoinTokenRequest
+	8,  // 17: pool.admin.v1.NodeService.ListNodes:output_type -> pool.admin.v1.ListNodesResponse
+	10, // 18: pool.admin.v1.NodeService.GetNode:output_type -> pool.admin.v1.GetNodeResponse
+	2,  // 19: pool.admin.v1.NodeService.DrainNode:output_type -> pool.admin.v1.DrainNodeResponse
+	4,  // 20: pool.admin.v1.NodeService.ResumeNode:output_type -> pool.admin.v1.ResumeNodeResponse
+	6,  // 21: pool.admin.v1.NodeService.EvictNode:output_type -> pool.admin.v1.EvictNodeResponse
+	12, // 22: pool.admin.v1.NodeService.CreateJoinToken:output_type -> pool.admin.v1.CreateJoinTokenResponse
+	17, // [17:23] is the sub-list for method output_type
+	11, // [11:17] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_pool_admin_v1_nodes_proto_init() }
@@ -568,13 +888,14 @@ func file_pool_admin_v1_nodes_proto_init() {
 	if File_pool_admin_v1_nodes_proto != nil {
 		return
 	}
+	file_pool_admin_v1_keys_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pool_admin_v1_nodes_proto_rawDesc), len(file_pool_admin_v1_nodes_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   7,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

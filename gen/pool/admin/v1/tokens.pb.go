@@ -48,7 +48,7 @@ type ClientToken struct {
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	// Its requests, by what the client saw.
 	Stats *TokenStats `protobuf:"bytes,9,opt,name=stats,proto3" json:"stats,omitempty"`
-	// What it may use, at each data plane.
+	// What it may use in any minute and at the same time, over the whole fleet.
 	Limits *TokenLimits `protobuf:"bytes,10,opt,name=limits,proto3" json:"limits,omitempty"`
 	// Address ranges its requests may come from, as CIDRs or single addresses; empty: all. They are answered without the bits
 	// of a host, a single address as a range of one. IPv4 written as IPv6 (::ffff:…) is refused.
@@ -58,7 +58,9 @@ type ClientToken struct {
 	// Whether its answers are kept, whatever the provider says; absent: as the provider says.
 	Cache *bool `protobuf:"varint,13,opt,name=cache,proto3,oneof" json:"cache,omitempty"`
 	// Changes with every edit; given in a PATCH it must be the current one.
-	Revision      string `protobuf:"bytes,14,opt,name=revision,proto3" json:"revision,omitempty"`
+	Revision string `protobuf:"bytes,14,opt,name=revision,proto3" json:"revision,omitempty"`
+	// What it may use in all, over the whole fleet.
+	Budget        *TokenBudget `protobuf:"bytes,15,opt,name=budget,proto3" json:"budget,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -191,7 +193,88 @@ func (x *ClientToken) GetRevision() string {
 	return ""
 }
 
-// TokenLimits bounds what a token may use. 0 or absent: no bound.
+func (x *ClientToken) GetBudget() *TokenBudget {
+	if x != nil {
+		return x.Budget
+	}
+	return nil
+}
+
+// TokenBudget bounds what a token may use in a day and in a month of UTC, over the whole fleet and exactly. 0 or absent: no
+// bound.
+type TokenBudget struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Requests in a day, up to 1,000,000,000.
+	RequestsPerDay int32 `protobuf:"varint,1,opt,name=requests_per_day,json=requestsPerDay,proto3" json:"requests_per_day,omitempty"`
+	// Input and output tokens in a day, up to 1,000,000,000,000.
+	TokensPerDay float64 `protobuf:"fixed64,2,opt,name=tokens_per_day,json=tokensPerDay,proto3" json:"tokens_per_day,omitempty"`
+	// Requests in a month, up to 1,000,000,000.
+	RequestsPerMonth int32 `protobuf:"varint,3,opt,name=requests_per_month,json=requestsPerMonth,proto3" json:"requests_per_month,omitempty"`
+	// Input and output tokens in a month, up to 1,000,000,000,000.
+	TokensPerMonth float64 `protobuf:"fixed64,4,opt,name=tokens_per_month,json=tokensPerMonth,proto3" json:"tokens_per_month,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *TokenBudget) Reset() {
+	*x = TokenBudget{}
+	mi := &file_pool_admin_v1_tokens_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TokenBudget) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TokenBudget) ProtoMessage() {}
+
+func (x *TokenBudget) ProtoReflect() protoreflect.Message {
+	mi := &file_pool_admin_v1_tokens_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TokenBudget.ProtoReflect.Descriptor instead.
+func (*TokenBudget) Descriptor() ([]byte, []int) {
+	return file_pool_admin_v1_tokens_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *TokenBudget) GetRequestsPerDay() int32 {
+	if x != nil {
+		return x.RequestsPerDay
+	}
+	return 0
+}
+
+func (x *TokenBudget) GetTokensPerDay() float64 {
+	if x != nil {
+		return x.TokensPerDay
+	}
+	return 0
+}
+
+func (x *TokenBudget) GetRequestsPerMonth() int32 {
+	if x != nil {
+		return x.RequestsPerMonth
+	}
+	return 0
+}
+
+func (x *TokenBudget) GetTokensPerMonth() float64 {
+	if x != nil {
+		return x.TokensPerMonth
+	}
+	return 0
+}
+
+// TokenLimits bounds what a token may use, over the whole fleet. 0 or absent: no bound.
 type TokenLimits struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Requests in any minute, up to 1,000,000.
@@ -200,13 +283,16 @@ type TokenLimits struct {
 	TokensPerMinute int32 `protobuf:"varint,2,opt,name=tokens_per_minute,json=tokensPerMinute,proto3" json:"tokens_per_minute,omitempty"`
 	// Requests at the same time, up to 1,000,000.
 	MaxConcurrent int32 `protobuf:"varint,3,opt,name=max_concurrent,json=maxConcurrent,proto3" json:"max_concurrent,omitempty"`
+	// What a node that has lost its control plane for longer than its lease may do: "adaptive" (the default) uses its last share
+	// on, "strict" only the part of it that is kept for the node.
+	Policy        string `protobuf:"bytes,4,opt,name=policy,proto3" json:"policy,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TokenLimits) Reset() {
 	*x = TokenLimits{}
-	mi := &file_pool_admin_v1_tokens_proto_msgTypes[1]
+	mi := &file_pool_admin_v1_tokens_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -218,7 +304,7 @@ func (x *TokenLimits) String() string {
 func (*TokenLimits) ProtoMessage() {}
 
 func (x *TokenLimits) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_admin_v1_tokens_proto_msgTypes[1]
+	mi := &file_pool_admin_v1_tokens_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -231,7 +317,7 @@ func (x *TokenLimits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TokenLimits.ProtoReflect.Descriptor instead.
 func (*TokenLimits) Descriptor() ([]byte, []int) {
-	return file_pool_admin_v1_tokens_proto_rawDescGZIP(), []int{1}
+	return file_pool_admin_v1_tokens_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *TokenLimits) GetRequestsPerMinute() int32 {
@@ -253,6 +339,13 @@ func (x *TokenLimits) GetMaxConcurrent() int32 {
 		return x.MaxConcurrent
 	}
 	return 0
+}
+
+func (x *TokenLimits) GetPolicy() string {
+	if x != nil {
+		return x.Policy
+	}
+	return ""
 }
 
 // TokenStats counts a token's requests.
@@ -284,7 +377,7 @@ type TokenStats struct {
 
 func (x *TokenStats) Reset() {
 	*x = TokenStats{}
-	mi := &file_pool_admin_v1_tokens_proto_msgTypes[2]
+	mi := &file_pool_admin_v1_tokens_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -296,7 +389,7 @@ func (x *TokenStats) String() string {
 func (*TokenStats) ProtoMessage() {}
 
 func (x *TokenStats) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_admin_v1_tokens_proto_msgTypes[2]
+	mi := &file_pool_admin_v1_tokens_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -309,7 +402,7 @@ func (x *TokenStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TokenStats.ProtoReflect.Descriptor instead.
 func (*TokenStats) Descriptor() ([]byte, []int) {
-	return file_pool_admin_v1_tokens_proto_rawDescGZIP(), []int{2}
+	return file_pool_admin_v1_tokens_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *TokenStats) GetTotal() float64 {
@@ -395,7 +488,7 @@ type ListTokensRequest struct {
 
 func (x *ListTokensRequest) Reset() {
 	*x = ListTokensRequest{}
-	mi := &file_pool_admin_v1_tokens_proto_msgTypes[3]
+	mi := &file_pool_admin_v1_tokens_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -407,7 +500,7 @@ func (x *ListTokensRequest) String() string {
 func (*ListTokensRequest) ProtoMessage() {}
 
 func (x *ListTokensRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_admin_v1_tokens_proto_msgTypes[3]
+	mi := &file_pool_admin_v1_tokens_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -420,7 +513,7 @@ func (x *ListTokensRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTokensRequest.ProtoReflect.Descriptor instead.
 func (*ListTokensRequest) Descriptor() ([]byte, []int) {
-	return file_pool_admin_v1_tokens_proto_rawDescGZIP(), []int{3}
+	return file_pool_admin_v1_tokens_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ListTokensRequest) GetPageSize() int32 {
@@ -452,7 +545,7 @@ type ListTokensResponse struct {
 
 func (x *ListTokensResponse) Reset() {
 	*x = ListTokensResponse{}
-	mi := &file_pool_admin_v1_tokens_proto_msgTypes[4]
+	mi := &file_pool_admin_v1_tokens_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -464,7 +557,7 @@ func (x *ListTokensResponse) String() string {
 func (*ListTokensResponse) ProtoMessage() {}
 
 func (x *ListTokensResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_admin_v1_tokens_proto_msgTypes[4]
+	mi := &file_pool_admin_v1_tokens_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -477,7 +570,7 @@ func (x *ListTokensResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTokensResponse.ProtoReflect.Descriptor instead.
 func (*ListTokensResponse) Descriptor() ([]byte, []int) {
-	return file_pool_admin_v1_tokens_proto_rawDescGZIP(), []int{4}
+	return file_pool_admin_v1_tokens_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ListTokensResponse) GetClientTokens() []*ClientToken {
@@ -515,21 +608,23 @@ type CreateTokenRequest struct {
 	// A token that clients have already, to be carried over: `sk-` and at least 22 random characters. The same again is no
 	// second token: it is answered as it is, with created false. Absent: one is made.
 	Token string `protobuf:"bytes,5,opt,name=token,proto3" json:"token,omitempty"`
-	// What it may use, at each data plane.
+	// What it may use in any minute and at the same time, over the whole fleet.
 	Limits *TokenLimits `protobuf:"bytes,6,opt,name=limits,proto3" json:"limits,omitempty"`
 	// Address ranges its requests may come from, as CIDRs or single addresses; empty: all.
 	AllowedCidrs []string `protobuf:"bytes,7,rep,name=allowed_cidrs,json=allowedCidrs,proto3" json:"allowed_cidrs,omitempty"`
 	// Tokens with the same tenant may be answered from each other's kept answers; empty: the token is alone.
 	Tenant string `protobuf:"bytes,8,opt,name=tenant,proto3" json:"tenant,omitempty"`
 	// Whether its answers are kept, whatever the provider says; absent: as the provider says.
-	Cache         *bool `protobuf:"varint,9,opt,name=cache,proto3,oneof" json:"cache,omitempty"`
+	Cache *bool `protobuf:"varint,9,opt,name=cache,proto3,oneof" json:"cache,omitempty"`
+	// What it may use in all, over the whole fleet.
+	Budget        *TokenBudget `protobuf:"bytes,10,opt,name=budget,proto3" json:"budget,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CreateTokenRequest) Reset() {
 	*x = CreateTokenRequest{}
-	mi := &file_pool_admin_v1_tokens_proto_msgTypes[5]
+	mi := &file_pool_admin_v1_tokens_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -541,7 +636,7 @@ func (x *CreateTokenRequest) String() string {
 func (*CreateTokenRequest) ProtoMessage() {}
 
 func (x *CreateTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_admin_v1_tokens_proto_msgTypes[5]
+	mi := &file_pool_admin_v1_tokens_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -554,7 +649,7 @@ func (x *CreateTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTokenRequest.ProtoReflect.Descriptor instead.
 func (*CreateTokenRequest) Descriptor() ([]byte, []int) {
-	return file_pool_admin_v1_tokens_proto_rawDescGZIP(), []int{5}
+	return file_pool_admin_v1_tokens_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *CreateTokenRequest) GetName() string {
@@ -620,6 +715,13 @@ func (x *CreateTokenRequest) GetCache() bool {
 	return false
 }
 
+func (x *CreateTokenRequest) GetBudget() *TokenBudget {
+	if x != nil {
+		return x.Budget
+	}
+	return nil
+}
+
 // CreateTokenResponse shows the secret once.
 type CreateTokenResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -635,7 +737,7 @@ type CreateTokenResponse struct {
 
 func (x *CreateTokenResponse) Reset() {
 	*x = CreateTokenResponse{}
-	mi := &file_pool_admin_v1_tokens_proto_msgTypes[6]
+	mi := &file_pool_admin_v1_tokens_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -647,7 +749,7 @@ func (x *CreateTokenResponse) String() string {
 func (*CreateTokenResponse) ProtoMessage() {}
 
 func (x *CreateTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_admin_v1_tokens_proto_msgTypes[6]
+	mi := &file_pool_admin_v1_tokens_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -660,7 +762,7 @@ func (x *CreateTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTokenResponse.ProtoReflect.Descriptor instead.
 func (*CreateTokenResponse) Descriptor() ([]byte, []int) {
-	return file_pool_admin_v1_tokens_proto_rawDescGZIP(), []int{6}
+	return file_pool_admin_v1_tokens_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *CreateTokenResponse) GetToken() string {
@@ -697,7 +799,7 @@ type UpdateTokenRequest struct {
 
 func (x *UpdateTokenRequest) Reset() {
 	*x = UpdateTokenRequest{}
-	mi := &file_pool_admin_v1_tokens_proto_msgTypes[7]
+	mi := &file_pool_admin_v1_tokens_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -709,7 +811,7 @@ func (x *UpdateTokenRequest) String() string {
 func (*UpdateTokenRequest) ProtoMessage() {}
 
 func (x *UpdateTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_admin_v1_tokens_proto_msgTypes[7]
+	mi := &file_pool_admin_v1_tokens_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -722,7 +824,7 @@ func (x *UpdateTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateTokenRequest.ProtoReflect.Descriptor instead.
 func (*UpdateTokenRequest) Descriptor() ([]byte, []int) {
-	return file_pool_admin_v1_tokens_proto_rawDescGZIP(), []int{7}
+	return file_pool_admin_v1_tokens_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *UpdateTokenRequest) GetClientToken() *ClientToken {
@@ -750,7 +852,7 @@ type UpdateTokenResponse struct {
 
 func (x *UpdateTokenResponse) Reset() {
 	*x = UpdateTokenResponse{}
-	mi := &file_pool_admin_v1_tokens_proto_msgTypes[8]
+	mi := &file_pool_admin_v1_tokens_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -762,7 +864,7 @@ func (x *UpdateTokenResponse) String() string {
 func (*UpdateTokenResponse) ProtoMessage() {}
 
 func (x *UpdateTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_admin_v1_tokens_proto_msgTypes[8]
+	mi := &file_pool_admin_v1_tokens_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -775,7 +877,7 @@ func (x *UpdateTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateTokenResponse.ProtoReflect.Descriptor instead.
 func (*UpdateTokenResponse) Descriptor() ([]byte, []int) {
-	return file_pool_admin_v1_tokens_proto_rawDescGZIP(), []int{8}
+	return file_pool_admin_v1_tokens_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *UpdateTokenResponse) GetClientToken() *ClientToken {
@@ -798,7 +900,7 @@ type DeleteTokenRequest struct {
 
 func (x *DeleteTokenRequest) Reset() {
 	*x = DeleteTokenRequest{}
-	mi := &file_pool_admin_v1_tokens_proto_msgTypes[9]
+	mi := &file_pool_admin_v1_tokens_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -810,7 +912,7 @@ func (x *DeleteTokenRequest) String() string {
 func (*DeleteTokenRequest) ProtoMessage() {}
 
 func (x *DeleteTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_admin_v1_tokens_proto_msgTypes[9]
+	mi := &file_pool_admin_v1_tokens_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -823,7 +925,7 @@ func (x *DeleteTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteTokenRequest.ProtoReflect.Descriptor instead.
 func (*DeleteTokenRequest) Descriptor() ([]byte, []int) {
-	return file_pool_admin_v1_tokens_proto_rawDescGZIP(), []int{9}
+	return file_pool_admin_v1_tokens_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *DeleteTokenRequest) GetId() string {
@@ -851,7 +953,7 @@ type DeleteTokenResponse struct {
 
 func (x *DeleteTokenResponse) Reset() {
 	*x = DeleteTokenResponse{}
-	mi := &file_pool_admin_v1_tokens_proto_msgTypes[10]
+	mi := &file_pool_admin_v1_tokens_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -863,7 +965,7 @@ func (x *DeleteTokenResponse) String() string {
 func (*DeleteTokenResponse) ProtoMessage() {}
 
 func (x *DeleteTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_admin_v1_tokens_proto_msgTypes[10]
+	mi := &file_pool_admin_v1_tokens_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -876,7 +978,7 @@ func (x *DeleteTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteTokenResponse.ProtoReflect.Descriptor instead.
 func (*DeleteTokenResponse) Descriptor() ([]byte, []int) {
-	return file_pool_admin_v1_tokens_proto_rawDescGZIP(), []int{10}
+	return file_pool_admin_v1_tokens_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *DeleteTokenResponse) GetReceipt() *RevocationReceipt {
@@ -890,7 +992,7 @@ var File_pool_admin_v1_tokens_proto protoreflect.FileDescriptor
 
 const file_pool_admin_v1_tokens_proto_rawDesc = "" +
 	"\n" +
-	"\x1apool/admin/v1/tokens.proto\x12\rpool.admin.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18pool/admin/v1/keys.proto\"\x8f\x04\n" +
+	"\x1apool/admin/v1/tokens.proto\x12\rpool.admin.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18pool/admin/v1/keys.proto\"\xc3\x04\n" +
 	"\vClientToken\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
@@ -909,13 +1011,22 @@ const file_pool_admin_v1_tokens_proto_rawDesc = "" +
 	"\x10d\"\x06r\x04\x10\x02\x181R\fallowedCidrs\x12\x1f\n" +
 	"\x06tenant\x18\f \x01(\tB\a\xbaH\x04r\x02\x18dR\x06tenant\x12\x19\n" +
 	"\x05cache\x18\r \x01(\bH\x00R\x05cache\x88\x01\x01\x12\x1a\n" +
-	"\brevision\x18\x0e \x01(\tR\brevisionB\b\n" +
-	"\x06_cache\"\xb9\x01\n" +
+	"\brevision\x18\x0e \x01(\tR\brevision\x122\n" +
+	"\x06budget\x18\x0f \x01(\v2\x1a.pool.admin.v1.TokenBudgetR\x06budgetB\b\n" +
+	"\x06_cache\"\x85\x02\n" +
+	"\vTokenBudget\x127\n" +
+	"\x10requests_per_day\x18\x01 \x01(\x05B\r\xbaH\n" +
+	"\x1a\b\x18\x80\x94\xeb\xdc\x03(\x00R\x0erequestsPerDay\x12=\n" +
+	"\x0etokens_per_day\x18\x02 \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\xa2\x94\x1amB)\x00\x00\x00\x00\x00\x00\x00\x00R\ftokensPerDay\x12;\n" +
+	"\x12requests_per_month\x18\x03 \x01(\x05B\r\xbaH\n" +
+	"\x1a\b\x18\x80\x94\xeb\xdc\x03(\x00R\x10requestsPerMonth\x12A\n" +
+	"\x10tokens_per_month\x18\x04 \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\xa2\x94\x1amB)\x00\x00\x00\x00\x00\x00\x00\x00R\x0etokensPerMonth\"\xed\x01\n" +
 	"\vTokenLimits\x12;\n" +
 	"\x13requests_per_minute\x18\x01 \x01(\x05B\v\xbaH\b\x1a\x06\x18\xc0\x84=(\x00R\x11requestsPerMinute\x129\n" +
 	"\x11tokens_per_minute\x18\x02 \x01(\x05B\r\xbaH\n" +
 	"\x1a\b\x18\x80\x94\xeb\xdc\x03(\x00R\x0ftokensPerMinute\x122\n" +
-	"\x0emax_concurrent\x18\x03 \x01(\x05B\v\xbaH\b\x1a\x06\x18\xc0\x84=(\x00R\rmaxConcurrent\"\xe9\x02\n" +
+	"\x0emax_concurrent\x18\x03 \x01(\x05B\v\xbaH\b\x1a\x06\x18\xc0\x84=(\x00R\rmaxConcurrent\x122\n" +
+	"\x06policy\x18\x04 \x01(\tB\x1a\xbaH\x17\xd8\x01\x01r\x12R\badaptiveR\x06strictR\x06policy\"\xe9\x02\n" +
 	"\n" +
 	"TokenStats\x12\x14\n" +
 	"\x05total\x18\x01 \x01(\x01R\x05total\x12\x18\n" +
@@ -938,7 +1049,7 @@ const file_pool_admin_v1_tokens_proto_rawDesc = "" +
 	"\x12ListTokensResponse\x12?\n" +
 	"\rclient_tokens\x18\x01 \x03(\v2\x1a.pool.admin.v1.ClientTokenR\fclientTokens\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x14\n" +
-	"\x05total\x18\x03 \x01(\x05R\x05total\"\x83\x03\n" +
+	"\x05total\x18\x03 \x01(\x05R\x05total\"\xb7\x03\n" +
 	"\x12CreateTokenRequest\x12\"\n" +
 	"\x04name\x18\x01 \x01(\tB\x0e\xe2A\x01\x02\xbaH\ar\x05\x10\x01\x18\xc8\x01R\x04name\x126\n" +
 	"\n" +
@@ -950,7 +1061,9 @@ const file_pool_admin_v1_tokens_proto_rawDesc = "" +
 	"\rallowed_cidrs\x18\a \x03(\tB\x10\xbaH\r\x92\x01\n" +
 	"\x10d\"\x06r\x04\x10\x02\x181R\fallowedCidrs\x12\x1f\n" +
 	"\x06tenant\x18\b \x01(\tB\a\xbaH\x04r\x02\x18dR\x06tenant\x12\x19\n" +
-	"\x05cache\x18\t \x01(\bH\x00R\x05cache\x88\x01\x01B\b\n" +
+	"\x05cache\x18\t \x01(\bH\x00R\x05cache\x88\x01\x01\x122\n" +
+	"\x06budget\x18\n" +
+	" \x01(\v2\x1a.pool.admin.v1.TokenBudgetR\x06budgetB\b\n" +
 	"\x06_cache\"\x89\x01\n" +
 	"\x13CreateTokenResponse\x12\x19\n" +
 	"\x05token\x18\x01 \x01(\tB\x03\x80\x01\x01R\x05token\x12=\n" +
@@ -986,49 +1099,52 @@ func file_pool_admin_v1_tokens_proto_rawDescGZIP() []byte {
 	return file_pool_admin_v1_tokens_proto_rawDescData
 }
 
-var file_pool_admin_v1_tokens_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_pool_admin_v1_tokens_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_pool_admin_v1_tokens_proto_goTypes = []any{
 	(*ClientToken)(nil),           // 0: pool.admin.v1.ClientToken
-	(*TokenLimits)(nil),           // 1: pool.admin.v1.TokenLimits
-	(*TokenStats)(nil),            // 2: pool.admin.v1.TokenStats
-	(*ListTokensRequest)(nil),     // 3: pool.admin.v1.ListTokensRequest
-	(*ListTokensResponse)(nil),    // 4: pool.admin.v1.ListTokensResponse
-	(*CreateTokenRequest)(nil),    // 5: pool.admin.v1.CreateTokenRequest
-	(*CreateTokenResponse)(nil),   // 6: pool.admin.v1.CreateTokenResponse
-	(*UpdateTokenRequest)(nil),    // 7: pool.admin.v1.UpdateTokenRequest
-	(*UpdateTokenResponse)(nil),   // 8: pool.admin.v1.UpdateTokenResponse
-	(*DeleteTokenRequest)(nil),    // 9: pool.admin.v1.DeleteTokenRequest
-	(*DeleteTokenResponse)(nil),   // 10: pool.admin.v1.DeleteTokenResponse
-	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil), // 12: google.protobuf.FieldMask
-	(*RevocationReceipt)(nil),     // 13: pool.admin.v1.RevocationReceipt
+	(*TokenBudget)(nil),           // 1: pool.admin.v1.TokenBudget
+	(*TokenLimits)(nil),           // 2: pool.admin.v1.TokenLimits
+	(*TokenStats)(nil),            // 3: pool.admin.v1.TokenStats
+	(*ListTokensRequest)(nil),     // 4: pool.admin.v1.ListTokensRequest
+	(*ListTokensResponse)(nil),    // 5: pool.admin.v1.ListTokensResponse
+	(*CreateTokenRequest)(nil),    // 6: pool.admin.v1.CreateTokenRequest
+	(*CreateTokenResponse)(nil),   // 7: pool.admin.v1.CreateTokenResponse
+	(*UpdateTokenRequest)(nil),    // 8: pool.admin.v1.UpdateTokenRequest
+	(*UpdateTokenResponse)(nil),   // 9: pool.admin.v1.UpdateTokenResponse
+	(*DeleteTokenRequest)(nil),    // 10: pool.admin.v1.DeleteTokenRequest
+	(*DeleteTokenResponse)(nil),   // 11: pool.admin.v1.DeleteTokenResponse
+	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
+	(*fieldmaskpb.FieldMask)(nil), // 13: google.protobuf.FieldMask
+	(*RevocationReceipt)(nil),     // 14: pool.admin.v1.RevocationReceipt
 }
 var file_pool_admin_v1_tokens_proto_depIdxs = []int32{
-	11, // 0: pool.admin.v1.ClientToken.create_time:type_name -> google.protobuf.Timestamp
-	11, // 1: pool.admin.v1.ClientToken.expire_time:type_name -> google.protobuf.Timestamp
-	2,  // 2: pool.admin.v1.ClientToken.stats:type_name -> pool.admin.v1.TokenStats
-	1,  // 3: pool.admin.v1.ClientToken.limits:type_name -> pool.admin.v1.TokenLimits
-	11, // 4: pool.admin.v1.TokenStats.last_used_time:type_name -> google.protobuf.Timestamp
-	0,  // 5: pool.admin.v1.ListTokensResponse.client_tokens:type_name -> pool.admin.v1.ClientToken
-	1,  // 6: pool.admin.v1.CreateTokenRequest.limits:type_name -> pool.admin.v1.TokenLimits
-	0,  // 7: pool.admin.v1.CreateTokenResponse.client_token:type_name -> pool.admin.v1.ClientToken
-	0,  // 8: pool.admin.v1.UpdateTokenRequest.client_token:type_name -> pool.admin.v1.ClientToken
-	12, // 9: pool.admin.v1.UpdateTokenRequest.update_mask:type_name -> google.protobuf.FieldMask
-	0,  // 10: pool.admin.v1.UpdateTokenResponse.client_token:type_name -> pool.admin.v1.ClientToken
-	13, // 11: pool.admin.v1.DeleteTokenResponse.receipt:type_name -> pool.admin.v1.RevocationReceipt
-	3,  // 12: pool.admin.v1.TokenService.ListTokens:input_type -> pool.admin.v1.ListTokensRequest
-	5,  // 13: pool.admin.v1.TokenService.CreateToken:input_type -> pool.admin.v1.CreateTokenRequest
-	7,  // 14: pool.admin.v1.TokenService.UpdateToken:input_type -> pool.admin.v1.UpdateTokenRequest
-	9,  // 15: pool.admin.v1.TokenService.DeleteToken:input_type -> pool.admin.v1.DeleteTokenRequest
-	4,  // 16: pool.admin.v1.TokenService.ListTokens:output_type -> pool.admin.v1.ListTokensResponse
-	6,  // 17: pool.admin.v1.TokenService.CreateToken:output_type -> pool.admin.v1.CreateTokenResponse
-	8,  // 18: pool.admin.v1.TokenService.UpdateToken:output_type -> pool.admin.v1.UpdateTokenResponse
-	10, // 19: pool.admin.v1.TokenService.DeleteToken:output_type -> pool.admin.v1.DeleteTokenResponse
-	16, // [16:20] is the sub-list for method output_type
-	12, // [12:16] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	12, // 0: pool.admin.v1.ClientToken.create_time:type_name -> google.protobuf.Timestamp
+	12, // 1: pool.admin.v1.ClientToken.expire_time:type_name -> google.protobuf.Timestamp
+	3,  // 2: pool.admin.v1.ClientToken.stats:type_name -> pool.admin.v1.TokenStats
+	2,  // 3: pool.admin.v1.ClientToken.limits:type_name -> pool.admin.v1.TokenLimits
+	1,  // 4: pool.admin.v1.ClientToken.budget:type_name -> pool.admin.v1.TokenBudget
+	12, // 5: pool.admin.v1.TokenStats.last_used_time:type_name -> google.protobuf.Timestamp
+	0,  // 6: pool.admin.v1.ListTokensResponse.client_tokens:type_name -> pool.admin.v1.ClientToken
+	2,  // 7: pool.admin.v1.CreateTokenRequest.limits:type_name -> pool.admin.v1.TokenLimits
+	1,  // 8: pool.admin.v1.CreateTokenRequest.budget:type_name -> pool.admin.v1.TokenBudget
+	0,  // 9: pool.admin.v1.CreateTokenResponse.client_token:type_name -> pool.admin.v1.ClientToken
+	0,  // 10: pool.admin.v1.UpdateTokenRequest.client_token:type_name -> pool.admin.v1.ClientToken
+	13, // 11: pool.admin.v1.UpdateTokenRequest.update_mask:type_name -> google.protobuf.FieldMask
+	0,  // 12: pool.admin.v1.UpdateTokenResponse.client_token:type_name -> pool.admin.v1.ClientToken
+	14, // 13: pool.admin.v1.DeleteTokenResponse.receipt:type_name -> pool.admin.v1.RevocationReceipt
+	4,  // 14: pool.admin.v1.TokenService.ListTokens:input_type -> pool.admin.v1.ListTokensRequest
+	6,  // 15: pool.admin.v1.TokenService.CreateToken:input_type -> pool.admin.v1.CreateTokenRequest
+	8,  // 16: pool.admin.v1.TokenService.UpdateToken:input_type -> pool.admin.v1.UpdateTokenRequest
+	10, // 17: pool.admin.v1.TokenService.DeleteToken:input_type -> pool.admin.v1.DeleteTokenRequest
+	5,  // 18: pool.admin.v1.TokenService.ListTokens:output_type -> pool.admin.v1.ListTokensResponse
+	7,  // 19: pool.admin.v1.TokenService.CreateToken:output_type -> pool.admin.v1.CreateTokenResponse
+	9,  // 20: pool.admin.v1.TokenService.UpdateToken:output_type -> pool.admin.v1.UpdateTokenResponse
+	11, // 21: pool.admin.v1.TokenService.DeleteToken:output_type -> pool.admin.v1.DeleteTokenResponse
+	18, // [18:22] is the sub-list for method output_type
+	14, // [14:18] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_pool_admin_v1_tokens_proto_init() }
@@ -1038,14 +1154,14 @@ func file_pool_admin_v1_tokens_proto_init() {
 	}
 	file_pool_admin_v1_keys_proto_init()
 	file_pool_admin_v1_tokens_proto_msgTypes[0].OneofWrappers = []any{}
-	file_pool_admin_v1_tokens_proto_msgTypes[5].OneofWrappers = []any{}
+	file_pool_admin_v1_tokens_proto_msgTypes[6].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pool_admin_v1_tokens_proto_rawDesc), len(file_pool_admin_v1_tokens_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   11,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

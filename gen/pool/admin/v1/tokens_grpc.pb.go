@@ -37,8 +37,8 @@ type TokenServiceClient interface {
 	ListTokens(ctx context.Context, in *ListTokensRequest, opts ...grpc.CallOption) (*ListTokensResponse, error)
 	// CreateToken makes a token and shows its secret for the only time, or carries over one that clients have already.
 	CreateToken(ctx context.Context, in *CreateTokenRequest, opts ...grpc.CallOption) (*CreateTokenResponse, error)
-	// UpdateToken changes what the body holds of a token: name, provider, models, expireTime, limits, allowedCidrs, tenant and
-	// cache. With `revision`, a lost race is a 409.
+	// UpdateToken changes what the body holds of a token: name, provider, models, expireTime, limits, budget, allowedCidrs, tenant
+	// and cache. With `revision`, a lost race is a 409.
 	UpdateToken(ctx context.Context, in *UpdateTokenRequest, opts ...grpc.CallOption) (*UpdateTokenResponse, error)
 	// DeleteToken revokes a token: once answered, connected nodes refuse it.
 	DeleteToken(ctx context.Context, in *DeleteTokenRequest, opts ...grpc.CallOption) (*DeleteTokenResponse, error)
@@ -102,8 +102,8 @@ type TokenServiceServer interface {
 	ListTokens(context.Context, *ListTokensRequest) (*ListTokensResponse, error)
 	// CreateToken makes a token and shows its secret for the only time, or carries over one that clients have already.
 	CreateToken(context.Context, *CreateTokenRequest) (*CreateTokenResponse, error)
-	// UpdateToken changes what the body holds of a token: name, provider, models, expireTime, limits, allowedCidrs, tenant and
-	// cache. With `revision`, a lost race is a 409.
+	// UpdateToken changes what the body holds of a token: name, provider, models, expireTime, limits, budget, allowedCidrs, tenant
+	// and cache. With `revision`, a lost race is a 409.
 	UpdateToken(context.Context, *UpdateTokenRequest) (*UpdateTokenResponse, error)
 	// DeleteToken revokes a token: once answered, connected nodes refuse it.
 	DeleteToken(context.Context, *DeleteTokenRequest) (*DeleteTokenResponse, error)

@@ -321,8 +321,10 @@ type KeyCounters struct {
 	OutputTokens uint64 `protobuf:"varint,17,opt,name=output_tokens,json=outputTokens,proto3" json:"output_tokens,omitempty"`
 	// How many of both are estimates, because the upstream did not say.
 	EstimatedTokens uint64 `protobuf:"varint,18,opt,name=estimated_tokens,json=estimatedTokens,proto3" json:"estimated_tokens,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Begun by a process that died before it learnt how they ended; only known with a journal.
+	Unknown       uint64 `protobuf:"varint,19,opt,name=unknown,proto3" json:"unknown,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *KeyCounters) Reset() {
@@ -481,6 +483,13 @@ func (x *KeyCounters) GetEstimatedTokens() uint64 {
 	return 0
 }
 
+func (x *KeyCounters) GetUnknown() uint64 {
+	if x != nil {
+		return x.Unknown
+	}
+	return 0
+}
+
 // TokenCounters counts client requests by what the client saw.
 type TokenCounters struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -509,7 +518,9 @@ type TokenCounters struct {
 	// How many of both are estimates, because the upstream did not say.
 	EstimatedTokens uint64 `protobuf:"varint,12,opt,name=estimated_tokens,json=estimatedTokens,proto3" json:"estimated_tokens,omitempty"`
 	// Answered from what was kept of an earlier answer; counted among ok too.
-	FromCache     uint64 `protobuf:"varint,13,opt,name=from_cache,json=fromCache,proto3" json:"from_cache,omitempty"`
+	FromCache uint64 `protobuf:"varint,13,opt,name=from_cache,json=fromCache,proto3" json:"from_cache,omitempty"`
+	// Begun by a process that died before it learnt how they ended; only known with a journal.
+	Unknown       uint64 `protobuf:"varint,14,opt,name=unknown,proto3" json:"unknown,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -635,6 +646,13 @@ func (x *TokenCounters) GetFromCache() uint64 {
 	return 0
 }
 
+func (x *TokenCounters) GetUnknown() uint64 {
+	if x != nil {
+		return x.Unknown
+	}
+	return 0
+}
+
 var File_pool_lease_v1_outcomes_proto protoreflect.FileDescriptor
 
 const file_pool_lease_v1_outcomes_proto_rawDesc = "" +
@@ -659,7 +677,7 @@ const file_pool_lease_v1_outcomes_proto_rawDesc = "" +
 	"\bModelRef\x12\x1f\n" +
 	"\vprovider_id\x18\x01 \x01(\tR\n" +
 	"providerId\x12\x12\n" +
-	"\x04name\x18\x02 \x01(\tR\x04name\"\xb1\x04\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"\xcb\x04\n" +
 	"\vKeyCounters\x12\x15\n" +
 	"\x06key_id\x18\x01 \x01(\x06R\x05keyId\x12\x14\n" +
 	"\x05model\x18\x02 \x01(\rR\x05model\x12\x0e\n" +
@@ -681,7 +699,8 @@ const file_pool_lease_v1_outcomes_proto_rawDesc = "" +
 	"\tforbidden\x18\x0f \x01(\x04R\tforbidden\x12!\n" +
 	"\finput_tokens\x18\x10 \x01(\x04R\vinputTokens\x12#\n" +
 	"\routput_tokens\x18\x11 \x01(\x04R\foutputTokens\x12)\n" +
-	"\x10estimated_tokens\x18\x12 \x01(\x04R\x0festimatedTokens\"\xa2\x03\n" +
+	"\x10estimated_tokens\x18\x12 \x01(\x04R\x0festimatedTokens\x12\x18\n" +
+	"\aunknown\x18\x13 \x01(\x04R\aunknown\"\xbc\x03\n" +
 	"\rTokenCounters\x12\x19\n" +
 	"\btoken_id\x18\x01 \x01(\x06R\atokenId\x12\x14\n" +
 	"\x05model\x18\x02 \x01(\rR\x05model\x12\x0e\n" +
@@ -697,7 +716,8 @@ const file_pool_lease_v1_outcomes_proto_rawDesc = "" +
 	"\routput_tokens\x18\v \x01(\x04R\foutputTokens\x12)\n" +
 	"\x10estimated_tokens\x18\f \x01(\x04R\x0festimatedTokens\x12\x1d\n" +
 	"\n" +
-	"from_cache\x18\r \x01(\x04R\tfromCacheB+Z)ollama-api-pool/gen/pool/lease/v1;leasev1b\x06proto3"
+	"from_cache\x18\r \x01(\x04R\tfromCache\x12\x18\n" +
+	"\aunknown\x18\x0e \x01(\x04R\aunknownB+Z)ollama-api-pool/gen/pool/lease/v1;leasev1b\x06proto3"
 
 var (
 	file_pool_lease_v1_outcomes_proto_rawDescOnce sync.Once

@@ -37,6 +37,8 @@ const (
 	Kind_KIND_TOKEN Kind = 2
 	// A provider.
 	Kind_KIND_PROVIDER Kind = 3
+	// An account: keys of one provider that share one limit.
+	Kind_KIND_GROUP Kind = 4
 )
 
 // Enum value maps for Kind.
@@ -46,12 +48,14 @@ var (
 		1: "KIND_KEY",
 		2: "KIND_TOKEN",
 		3: "KIND_PROVIDER",
+		4: "KIND_GROUP",
 	}
 	Kind_value = map[string]int32{
 		"KIND_UNSPECIFIED": 0,
 		"KIND_KEY":         1,
 		"KIND_TOKEN":       2,
 		"KIND_PROVIDER":    3,
+		"KIND_GROUP":       4,
 	}
 )
 
@@ -80,6 +84,133 @@ func (x Kind) Number() protoreflect.EnumNumber {
 // Deprecated: Use Kind.Descriptor instead.
 func (Kind) EnumDescriptor() ([]byte, []int) {
 	return file_pool_lease_v1_resources_proto_rawDescGZIP(), []int{0}
+}
+
+// Dimension is what a limit counts.
+type Dimension int32
+
+const (
+	// Not said; never valid.
+	Dimension_DIMENSION_UNSPECIFIED Dimension = 0
+	// Requests in any minute.
+	Dimension_DIMENSION_REQUESTS Dimension = 1
+	// Input and output tokens in any minute.
+	Dimension_DIMENSION_TOKENS Dimension = 2
+	// Requests at the same time.
+	Dimension_DIMENSION_CONCURRENCY Dimension = 3
+	// Requests in a day of UTC.
+	Dimension_DIMENSION_REQUESTS_DAY Dimension = 4
+	// Input and output tokens in a day of UTC.
+	Dimension_DIMENSION_TOKENS_DAY Dimension = 5
+	// Requests in a month of UTC.
+	Dimension_DIMENSION_REQUESTS_MONTH Dimension = 6
+	// Input and output tokens in a month of UTC.
+	Dimension_DIMENSION_TOKENS_MONTH Dimension = 7
+)
+
+// Enum value maps for Dimension.
+var (
+	Dimension_name = map[int32]string{
+		0: "DIMENSION_UNSPECIFIED",
+		1: "DIMENSION_REQUESTS",
+		2: "DIMENSION_TOKENS",
+		3: "DIMENSION_CONCURRENCY",
+		4: "DIMENSION_REQUESTS_DAY",
+		5: "DIMENSION_TOKENS_DAY",
+		6: "DIMENSION_REQUESTS_MONTH",
+		7: "DIMENSION_TOKENS_MONTH",
+	}
+	Dimension_value = map[string]int32{
+		"DIMENSION_UNSPECIFIED":    0,
+		"DIMENSION_REQUESTS":       1,
+		"DIMENSION_TOKENS":         2,
+		"DIMENSION_CONCURRENCY":    3,
+		"DIMENSION_REQUESTS_DAY":   4,
+		"DIMENSION_TOKENS_DAY":     5,
+		"DIMENSION_REQUESTS_MONTH": 6,
+		"DIMENSION_TOKENS_MONTH":   7,
+	}
+)
+
+func (x Dimension) Enum() *Dimension {
+	p := new(Dimension)
+	*p = x
+	return p
+}
+
+func (x Dimension) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Dimension) Descriptor() protoreflect.EnumDescriptor {
+	return file_pool_lease_v1_resources_proto_enumTypes[1].Descriptor()
+}
+
+func (Dimension) Type() protoreflect.EnumType {
+	return &file_pool_lease_v1_resources_proto_enumTypes[1]
+}
+
+func (x Dimension) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Dimension.Descriptor instead.
+func (Dimension) EnumDescriptor() ([]byte, []int) {
+	return file_pool_lease_v1_resources_proto_rawDescGZIP(), []int{1}
+}
+
+// Policy is what a node does with its share of a limit when its lease is over and its grace has begun. A budget (a day, a
+// month) is HARD whatever it says.
+type Policy int32
+
+const (
+	// Not said; taken as HARD.
+	Policy_POLICY_UNSPECIFIED Policy = 0
+	// Only the floor of the share may be used: the rest may have been given to another node.
+	Policy_POLICY_HARD Policy = 1
+	// The last share is used on.
+	Policy_POLICY_SOFT Policy = 2
+)
+
+// Enum value maps for Policy.
+var (
+	Policy_name = map[int32]string{
+		0: "POLICY_UNSPECIFIED",
+		1: "POLICY_HARD",
+		2: "POLICY_SOFT",
+	}
+	Policy_value = map[string]int32{
+		"POLICY_UNSPECIFIED": 0,
+		"POLICY_HARD":        1,
+		"POLICY_SOFT":        2,
+	}
+)
+
+func (x Policy) Enum() *Policy {
+	p := new(Policy)
+	*p = x
+	return p
+}
+
+func (x Policy) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Policy) Descriptor() protoreflect.EnumDescriptor {
+	return file_pool_lease_v1_resources_proto_enumTypes[2].Descriptor()
+}
+
+func (Policy) Type() protoreflect.EnumType {
+	return &file_pool_lease_v1_resources_proto_enumTypes[2]
+}
+
+func (x Policy) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Policy.Descriptor instead.
+func (Policy) EnumDescriptor() ([]byte, []int) {
+	return file_pool_lease_v1_resources_proto_rawDescGZIP(), []int{2}
 }
 
 // AdminState is what the operator wants.
@@ -119,11 +250,11 @@ func (x AdminState) String() string {
 }
 
 func (AdminState) Descriptor() protoreflect.EnumDescriptor {
-	return file_pool_lease_v1_resources_proto_enumTypes[1].Descriptor()
+	return file_pool_lease_v1_resources_proto_enumTypes[3].Descriptor()
 }
 
 func (AdminState) Type() protoreflect.EnumType {
-	return &file_pool_lease_v1_resources_proto_enumTypes[1]
+	return &file_pool_lease_v1_resources_proto_enumTypes[3]
 }
 
 func (x AdminState) Number() protoreflect.EnumNumber {
@@ -132,7 +263,7 @@ func (x AdminState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use AdminState.Descriptor instead.
 func (AdminState) EnumDescriptor() ([]byte, []int) {
-	return file_pool_lease_v1_resources_proto_rawDescGZIP(), []int{1}
+	return file_pool_lease_v1_resources_proto_rawDescGZIP(), []int{3}
 }
 
 // Reason is why a key is out of use, or what a signal reports.
@@ -200,11 +331,11 @@ func (x Reason) String() string {
 }
 
 func (Reason) Descriptor() protoreflect.EnumDescriptor {
-	return file_pool_lease_v1_resources_proto_enumTypes[2].Descriptor()
+	return file_pool_lease_v1_resources_proto_enumTypes[4].Descriptor()
 }
 
 func (Reason) Type() protoreflect.EnumType {
-	return &file_pool_lease_v1_resources_proto_enumTypes[2]
+	return &file_pool_lease_v1_resources_proto_enumTypes[4]
 }
 
 func (x Reason) Number() protoreflect.EnumNumber {
@@ -213,7 +344,7 @@ func (x Reason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Reason.Descriptor instead.
 func (Reason) EnumDescriptor() ([]byte, []int) {
-	return file_pool_lease_v1_resources_proto_rawDescGZIP(), []int{2}
+	return file_pool_lease_v1_resources_proto_rawDescGZIP(), []int{4}
 }
 
 // Affinity is when requests of the same beginning go to the same key, whose provider then knows it already.
@@ -253,11 +384,11 @@ func (x Affinity) String() string {
 }
 
 func (Affinity) Descriptor() protoreflect.EnumDescriptor {
-	return file_pool_lease_v1_resources_proto_enumTypes[3].Descriptor()
+	return file_pool_lease_v1_resources_proto_enumTypes[5].Descriptor()
 }
 
 func (Affinity) Type() protoreflect.EnumType {
-	return &file_pool_lease_v1_resources_proto_enumTypes[3]
+	return &file_pool_lease_v1_resources_proto_enumTypes[5]
 }
 
 func (x Affinity) Number() protoreflect.EnumNumber {
@@ -266,7 +397,99 @@ func (x Affinity) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Affinity.Descriptor instead.
 func (Affinity) EnumDescriptor() ([]byte, []int) {
-	return file_pool_lease_v1_resources_proto_rawDescGZIP(), []int{3}
+	return file_pool_lease_v1_resources_proto_rawDescGZIP(), []int{5}
+}
+
+// KeyLimits bounds what the holders of a key, or of an account of keys, may use together; 0: no bound. What this node may use
+// of it comes in grants: until one has come, nothing.
+type KeyLimits struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Requests in any minute.
+	RequestsPerMinute uint64 `protobuf:"varint,1,opt,name=requests_per_minute,json=requestsPerMinute,proto3" json:"requests_per_minute,omitempty"`
+	// Input and output tokens in any minute.
+	TokensPerMinute uint64 `protobuf:"varint,2,opt,name=tokens_per_minute,json=tokensPerMinute,proto3" json:"tokens_per_minute,omitempty"`
+	// Requests at the same time.
+	MaxConcurrent uint64 `protobuf:"varint,3,opt,name=max_concurrent,json=maxConcurrent,proto3" json:"max_concurrent,omitempty"`
+	// Requests in a day of UTC.
+	RequestsPerDay uint64 `protobuf:"varint,4,opt,name=requests_per_day,json=requestsPerDay,proto3" json:"requests_per_day,omitempty"`
+	// Input and output tokens in a day of UTC.
+	TokensPerDay uint64 `protobuf:"varint,5,opt,name=tokens_per_day,json=tokensPerDay,proto3" json:"tokens_per_day,omitempty"`
+	// What holds when the lease is over.
+	Policy        Policy `protobuf:"varint,6,opt,name=policy,proto3,enum=pool.lease.v1.Policy" json:"policy,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeyLimits) Reset() {
+	*x = KeyLimits{}
+	mi := &file_pool_lease_v1_resources_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeyLimits) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeyLimits) ProtoMessage() {}
+
+func (x *KeyLimits) ProtoReflect() protoreflect.Message {
+	mi := &file_pool_lease_v1_resources_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeyLimits.ProtoReflect.Descriptor instead.
+func (*KeyLimits) Descriptor() ([]byte, []int) {
+	return file_pool_lease_v1_resources_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *KeyLimits) GetRequestsPerMinute() uint64 {
+	if x != nil {
+		return x.RequestsPerMinute
+	}
+	return 0
+}
+
+func (x *KeyLimits) GetTokensPerMinute() uint64 {
+	if x != nil {
+		return x.TokensPerMinute
+	}
+	return 0
+}
+
+func (x *KeyLimits) GetMaxConcurrent() uint64 {
+	if x != nil {
+		return x.MaxConcurrent
+	}
+	return 0
+}
+
+func (x *KeyLimits) GetRequestsPerDay() uint64 {
+	if x != nil {
+		return x.RequestsPerDay
+	}
+	return 0
+}
+
+func (x *KeyLimits) GetTokensPerDay() uint64 {
+	if x != nil {
+		return x.TokensPerDay
+	}
+	return 0
+}
+
+func (x *KeyLimits) GetPolicy() Policy {
+	if x != nil {
+		return x.Policy
+	}
+	return Policy_POLICY_UNSPECIFIED
 }
 
 // UpstreamKey is a leased key.
@@ -291,14 +514,21 @@ type UpstreamKey struct {
 	// Globs of the models it may serve; empty: all.
 	Models []string `protobuf:"bytes,9,rep,name=models,proto3" json:"models,omitempty"`
 	// When it ends; absent: never.
-	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// The account it belongs to, whose limits, cool-downs and usage its keys share; 0: it is alone.
+	GroupId uint64 `protobuf:"fixed64,11,opt,name=group_id,json=groupId,proto3" json:"group_id,omitempty"`
+	// What its holders may use of it, or of its account if it has one; absent: there is no bound.
+	Limits *KeyLimits `protobuf:"bytes,12,opt,name=limits,proto3" json:"limits,omitempty"`
+	// How long it may be used without a word from the control plane, when that is less than lease and grace; absent: as long
+	// as those.
+	MaxStale      *durationpb.Duration `protobuf:"bytes,13,opt,name=max_stale,json=maxStale,proto3" json:"max_stale,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *UpstreamKey) Reset() {
 	*x = UpstreamKey{}
-	mi := &file_pool_lease_v1_resources_proto_msgTypes[0]
+	mi := &file_pool_lease_v1_resources_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -310,7 +540,7 @@ func (x *UpstreamKey) String() string {
 func (*UpstreamKey) ProtoMessage() {}
 
 func (x *UpstreamKey) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_lease_v1_resources_proto_msgTypes[0]
+	mi := &file_pool_lease_v1_resources_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -323,7 +553,7 @@ func (x *UpstreamKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpstreamKey.ProtoReflect.Descriptor instead.
 func (*UpstreamKey) Descriptor() ([]byte, []int) {
-	return file_pool_lease_v1_resources_proto_rawDescGZIP(), []int{0}
+	return file_pool_lease_v1_resources_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *UpstreamKey) GetId() uint64 {
@@ -396,6 +626,27 @@ func (x *UpstreamKey) GetExpireTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *UpstreamKey) GetGroupId() uint64 {
+	if x != nil {
+		return x.GroupId
+	}
+	return 0
+}
+
+func (x *UpstreamKey) GetLimits() *KeyLimits {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+func (x *UpstreamKey) GetMaxStale() *durationpb.Duration {
+	if x != nil {
+		return x.MaxStale
+	}
+	return nil
+}
+
 // ClientToken is what a client shows; only its digest is known here.
 type ClientToken struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -413,7 +664,7 @@ type ClientToken struct {
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	// Address ranges its requests may come from, as CIDRs; empty: all.
 	AllowedCidrs []string `protobuf:"bytes,7,rep,name=allowed_cidrs,json=allowedCidrs,proto3" json:"allowed_cidrs,omitempty"`
-	// What it may use, at each node.
+	// What it may use, at all nodes together; absent: there is no bound.
 	Limits *TokenLimits `protobuf:"bytes,8,opt,name=limits,proto3" json:"limits,omitempty"`
 	// Tokens with the same tenant may be answered from each other's kept answers; empty: the token is alone.
 	Tenant string `protobuf:"bytes,9,opt,name=tenant,proto3" json:"tenant,omitempty"`
@@ -425,7 +676,7 @@ type ClientToken struct {
 
 func (x *ClientToken) Reset() {
 	*x = ClientToken{}
-	mi := &file_pool_lease_v1_resources_proto_msgTypes[1]
+	mi := &file_pool_lease_v1_resources_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -437,7 +688,7 @@ func (x *ClientToken) String() string {
 func (*ClientToken) ProtoMessage() {}
 
 func (x *ClientToken) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_lease_v1_resources_proto_msgTypes[1]
+	mi := &file_pool_lease_v1_resources_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -450,7 +701,7 @@ func (x *ClientToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClientToken.ProtoReflect.Descriptor instead.
 func (*ClientToken) Descriptor() ([]byte, []int) {
-	return file_pool_lease_v1_resources_proto_rawDescGZIP(), []int{1}
+	return file_pool_lease_v1_resources_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *ClientToken) GetId() uint64 {
@@ -523,7 +774,8 @@ func (x *ClientToken) GetCache() bool {
 	return false
 }
 
-// TokenLimits bounds what a client token may use; 0: no bound.
+// TokenLimits bounds what a client token may use at all nodes together; 0: no bound. What this node may use of it comes in
+// grants: until one has come, nothing.
 type TokenLimits struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Requests in any minute.
@@ -532,13 +784,23 @@ type TokenLimits struct {
 	TokensPerMinute uint64 `protobuf:"varint,2,opt,name=tokens_per_minute,json=tokensPerMinute,proto3" json:"tokens_per_minute,omitempty"`
 	// Requests at the same time.
 	MaxConcurrent uint64 `protobuf:"varint,3,opt,name=max_concurrent,json=maxConcurrent,proto3" json:"max_concurrent,omitempty"`
+	// Requests in a day of UTC.
+	RequestsPerDay uint64 `protobuf:"varint,4,opt,name=requests_per_day,json=requestsPerDay,proto3" json:"requests_per_day,omitempty"`
+	// Input and output tokens in a day of UTC.
+	TokensPerDay uint64 `protobuf:"varint,5,opt,name=tokens_per_day,json=tokensPerDay,proto3" json:"tokens_per_day,omitempty"`
+	// Requests in a month of UTC.
+	RequestsPerMonth uint64 `protobuf:"varint,6,opt,name=requests_per_month,json=requestsPerMonth,proto3" json:"requests_per_month,omitempty"`
+	// Input and output tokens in a month of UTC.
+	TokensPerMonth uint64 `protobuf:"varint,7,opt,name=tokens_per_month,json=tokensPerMonth,proto3" json:"tokens_per_month,omitempty"`
+	// What holds when the lease is over; budgets are HARD whatever it says.
+	Policy        Policy `protobuf:"varint,8,opt,name=policy,proto3,enum=pool.lease.v1.Policy" json:"policy,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TokenLimits) Reset() {
 	*x = TokenLimits{}
-	mi := &file_pool_lease_v1_resources_proto_msgTypes[2]
+	mi := &file_pool_lease_v1_resources_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -550,7 +812,7 @@ func (x *TokenLimits) String() string {
 func (*TokenLimits) ProtoMessage() {}
 
 func (x *TokenLimits) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_lease_v1_resources_proto_msgTypes[2]
+	mi := &file_pool_lease_v1_resources_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -563,7 +825,7 @@ func (x *TokenLimits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TokenLimits.ProtoReflect.Descriptor instead.
 func (*TokenLimits) Descriptor() ([]byte, []int) {
-	return file_pool_lease_v1_resources_proto_rawDescGZIP(), []int{2}
+	return file_pool_lease_v1_resources_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *TokenLimits) GetRequestsPerMinute() uint64 {
@@ -585,6 +847,41 @@ func (x *TokenLimits) GetMaxConcurrent() uint64 {
 		return x.MaxConcurrent
 	}
 	return 0
+}
+
+func (x *TokenLimits) GetRequestsPerDay() uint64 {
+	if x != nil {
+		return x.RequestsPerDay
+	}
+	return 0
+}
+
+func (x *TokenLimits) GetTokensPerDay() uint64 {
+	if x != nil {
+		return x.TokensPerDay
+	}
+	return 0
+}
+
+func (x *TokenLimits) GetRequestsPerMonth() uint64 {
+	if x != nil {
+		return x.RequestsPerMonth
+	}
+	return 0
+}
+
+func (x *TokenLimits) GetTokensPerMonth() uint64 {
+	if x != nil {
+		return x.TokensPerMonth
+	}
+	return 0
+}
+
+func (x *TokenLimits) GetPolicy() Policy {
+	if x != nil {
+		return x.Policy
+	}
+	return Policy_POLICY_UNSPECIFIED
 }
 
 // Provider is an upstream.
@@ -630,7 +927,7 @@ type Provider struct {
 
 func (x *Provider) Reset() {
 	*x = Provider{}
-	mi := &file_pool_lease_v1_resources_proto_msgTypes[3]
+	mi := &file_pool_lease_v1_resources_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -642,7 +939,7 @@ func (x *Provider) String() string {
 func (*Provider) ProtoMessage() {}
 
 func (x *Provider) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_lease_v1_resources_proto_msgTypes[3]
+	mi := &file_pool_lease_v1_resources_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -655,7 +952,7 @@ func (x *Provider) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Provider.ProtoReflect.Descriptor instead.
 func (*Provider) Descriptor() ([]byte, []int) {
-	return file_pool_lease_v1_resources_proto_rawDescGZIP(), []int{3}
+	return file_pool_lease_v1_resources_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Provider) GetId() string {
@@ -781,7 +1078,14 @@ var File_pool_lease_v1_resources_proto protoreflect.FileDescriptor
 
 const file_pool_lease_v1_resources_proto_rawDesc = "" +
 	"\n" +
-	"\x1dpool/lease/v1/resources.proto\x12\rpool.lease.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd1\x02\n" +
+	"\x1dpool/lease/v1/resources.proto\x12\rpool.lease.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8d\x02\n" +
+	"\tKeyLimits\x12.\n" +
+	"\x13requests_per_minute\x18\x01 \x01(\x04R\x11requestsPerMinute\x12*\n" +
+	"\x11tokens_per_minute\x18\x02 \x01(\x04R\x0ftokensPerMinute\x12%\n" +
+	"\x0emax_concurrent\x18\x03 \x01(\x04R\rmaxConcurrent\x12(\n" +
+	"\x10requests_per_day\x18\x04 \x01(\x04R\x0erequestsPerDay\x12$\n" +
+	"\x0etokens_per_day\x18\x05 \x01(\x04R\ftokensPerDay\x12-\n" +
+	"\x06policy\x18\x06 \x01(\x0e2\x15.pool.lease.v1.PolicyR\x06policy\"\xd6\x03\n" +
 	"\vUpstreamKey\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x06R\x02id\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x1e\n" +
@@ -797,7 +1101,10 @@ const file_pool_lease_v1_resources_proto_rawDesc = "" +
 	"\x06models\x18\t \x03(\tR\x06models\x12;\n" +
 	"\vexpire_time\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"expireTime\"\xdb\x02\n" +
+	"expireTime\x12\x19\n" +
+	"\bgroup_id\x18\v \x01(\x06R\agroupId\x120\n" +
+	"\x06limits\x18\f \x01(\v2\x18.pool.lease.v1.KeyLimitsR\x06limits\x126\n" +
+	"\tmax_stale\x18\r \x01(\v2\x19.google.protobuf.DurationR\bmaxStale\"\xdb\x02\n" +
 	"\vClientToken\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x06R\x02id\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x12\n" +
@@ -811,11 +1118,16 @@ const file_pool_lease_v1_resources_proto_rawDesc = "" +
 	"\x06tenant\x18\t \x01(\tR\x06tenant\x12\x19\n" +
 	"\x05cache\x18\n" +
 	" \x01(\bH\x00R\x05cache\x88\x01\x01B\b\n" +
-	"\x06_cache\"\x90\x01\n" +
+	"\x06_cache\"\xe7\x02\n" +
 	"\vTokenLimits\x12.\n" +
 	"\x13requests_per_minute\x18\x01 \x01(\x04R\x11requestsPerMinute\x12*\n" +
 	"\x11tokens_per_minute\x18\x02 \x01(\x04R\x0ftokensPerMinute\x12%\n" +
-	"\x0emax_concurrent\x18\x03 \x01(\x04R\rmaxConcurrent\"\xa8\a\n" +
+	"\x0emax_concurrent\x18\x03 \x01(\x04R\rmaxConcurrent\x12(\n" +
+	"\x10requests_per_day\x18\x04 \x01(\x04R\x0erequestsPerDay\x12$\n" +
+	"\x0etokens_per_day\x18\x05 \x01(\x04R\ftokensPerDay\x12,\n" +
+	"\x12requests_per_month\x18\x06 \x01(\x04R\x10requestsPerMonth\x12(\n" +
+	"\x10tokens_per_month\x18\a \x01(\x04R\x0etokensPerMonth\x12-\n" +
+	"\x06policy\x18\b \x01(\x0e2\x15.pool.lease.v1.PolicyR\x06policy\"\xa8\a\n" +
 	"\bProvider\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x19\n" +
@@ -840,13 +1152,28 @@ const file_pool_lease_v1_resources_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a?\n" +
 	"\x11ModelAliasesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*M\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*]\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\f\n" +
 	"\bKIND_KEY\x10\x01\x12\x0e\n" +
 	"\n" +
 	"KIND_TOKEN\x10\x02\x12\x11\n" +
-	"\rKIND_PROVIDER\x10\x03*\\\n" +
+	"\rKIND_PROVIDER\x10\x03\x12\x0e\n" +
+	"\n" +
+	"KIND_GROUP\x10\x04*\xdf\x01\n" +
+	"\tDimension\x12\x19\n" +
+	"\x15DIMENSION_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12DIMENSION_REQUESTS\x10\x01\x12\x14\n" +
+	"\x10DIMENSION_TOKENS\x10\x02\x12\x19\n" +
+	"\x15DIMENSION_CONCURRENCY\x10\x03\x12\x1a\n" +
+	"\x16DIMENSION_REQUESTS_DAY\x10\x04\x12\x18\n" +
+	"\x14DIMENSION_TOKENS_DAY\x10\x05\x12\x1c\n" +
+	"\x18DIMENSION_REQUESTS_MONTH\x10\x06\x12\x1a\n" +
+	"\x16DIMENSION_TOKENS_MONTH\x10\a*B\n" +
+	"\x06Policy\x12\x16\n" +
+	"\x12POLICY_UNSPECIFIED\x10\x00\x12\x0f\n" +
+	"\vPOLICY_HARD\x10\x01\x12\x0f\n" +
+	"\vPOLICY_SOFT\x10\x02*\\\n" +
 	"\n" +
 	"AdminState\x12\x1b\n" +
 	"\x17ADMIN_STATE_UNSPECIFIED\x10\x00\x12\x17\n" +
@@ -880,41 +1207,48 @@ func file_pool_lease_v1_resources_proto_rawDescGZIP() []byte {
 	return file_pool_lease_v1_resources_proto_rawDescData
 }
 
-var file_pool_lease_v1_resources_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_pool_lease_v1_resources_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_pool_lease_v1_resources_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
+var file_pool_lease_v1_resources_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_pool_lease_v1_resources_proto_goTypes = []any{
 	(Kind)(0),                     // 0: pool.lease.v1.Kind
-	(AdminState)(0),               // 1: pool.lease.v1.AdminState
-	(Reason)(0),                   // 2: pool.lease.v1.Reason
-	(Affinity)(0),                 // 3: pool.lease.v1.Affinity
-	(*UpstreamKey)(nil),           // 4: pool.lease.v1.UpstreamKey
-	(*ClientToken)(nil),           // 5: pool.lease.v1.ClientToken
-	(*TokenLimits)(nil),           // 6: pool.lease.v1.TokenLimits
-	(*Provider)(nil),              // 7: pool.lease.v1.Provider
-	nil,                           // 8: pool.lease.v1.Provider.HeadersEntry
-	nil,                           // 9: pool.lease.v1.Provider.ModelAliasesEntry
-	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 11: google.protobuf.Duration
+	(Dimension)(0),                // 1: pool.lease.v1.Dimension
+	(Policy)(0),                   // 2: pool.lease.v1.Policy
+	(AdminState)(0),               // 3: pool.lease.v1.AdminState
+	(Reason)(0),                   // 4: pool.lease.v1.Reason
+	(Affinity)(0),                 // 5: pool.lease.v1.Affinity
+	(*KeyLimits)(nil),             // 6: pool.lease.v1.KeyLimits
+	(*UpstreamKey)(nil),           // 7: pool.lease.v1.UpstreamKey
+	(*ClientToken)(nil),           // 8: pool.lease.v1.ClientToken
+	(*TokenLimits)(nil),           // 9: pool.lease.v1.TokenLimits
+	(*Provider)(nil),              // 10: pool.lease.v1.Provider
+	nil,                           // 11: pool.lease.v1.Provider.HeadersEntry
+	nil,                           // 12: pool.lease.v1.Provider.ModelAliasesEntry
+	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 14: google.protobuf.Duration
 }
 var file_pool_lease_v1_resources_proto_depIdxs = []int32{
-	1,  // 0: pool.lease.v1.UpstreamKey.state:type_name -> pool.lease.v1.AdminState
-	10, // 1: pool.lease.v1.UpstreamKey.expire_time:type_name -> google.protobuf.Timestamp
-	10, // 2: pool.lease.v1.ClientToken.expire_time:type_name -> google.protobuf.Timestamp
-	6,  // 3: pool.lease.v1.ClientToken.limits:type_name -> pool.lease.v1.TokenLimits
-	8,  // 4: pool.lease.v1.Provider.headers:type_name -> pool.lease.v1.Provider.HeadersEntry
-	11, // 5: pool.lease.v1.Provider.eject_for:type_name -> google.protobuf.Duration
-	11, // 6: pool.lease.v1.Provider.connect_timeout:type_name -> google.protobuf.Duration
-	11, // 7: pool.lease.v1.Provider.first_byte_timeout:type_name -> google.protobuf.Duration
-	11, // 8: pool.lease.v1.Provider.idle_timeout:type_name -> google.protobuf.Duration
-	9,  // 9: pool.lease.v1.Provider.model_aliases:type_name -> pool.lease.v1.Provider.ModelAliasesEntry
-	3,  // 10: pool.lease.v1.Provider.affinity:type_name -> pool.lease.v1.Affinity
-	11, // 11: pool.lease.v1.Provider.patience:type_name -> google.protobuf.Duration
-	11, // 12: pool.lease.v1.Provider.cache_ttl:type_name -> google.protobuf.Duration
-	13, // [13:13] is the sub-list for method output_type
-	13, // [13:13] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	2,  // 0: pool.lease.v1.KeyLimits.policy:type_name -> pool.lease.v1.Policy
+	3,  // 1: pool.lease.v1.UpstreamKey.state:type_name -> pool.lease.v1.AdminState
+	13, // 2: pool.lease.v1.UpstreamKey.expire_time:type_name -> google.protobuf.Timestamp
+	6,  // 3: pool.lease.v1.UpstreamKey.limits:type_name -> pool.lease.v1.KeyLimits
+	14, // 4: pool.lease.v1.UpstreamKey.max_stale:type_name -> google.protobuf.Duration
+	13, // 5: pool.lease.v1.ClientToken.expire_time:type_name -> google.protobuf.Timestamp
+	9,  // 6: pool.lease.v1.ClientToken.limits:type_name -> pool.lease.v1.TokenLimits
+	2,  // 7: pool.lease.v1.TokenLimits.policy:type_name -> pool.lease.v1.Policy
+	11, // 8: pool.lease.v1.Provider.headers:type_name -> pool.lease.v1.Provider.HeadersEntry
+	14, // 9: pool.lease.v1.Provider.eject_for:type_name -> google.protobuf.Duration
+	14, // 10: pool.lease.v1.Provider.connect_timeout:type_name -> google.protobuf.Duration
+	14, // 11: pool.lease.v1.Provider.first_byte_timeout:type_name -> google.protobuf.Duration
+	14, // 12: pool.lease.v1.Provider.idle_timeout:type_name -> google.protobuf.Duration
+	12, // 13: pool.lease.v1.Provider.model_aliases:type_name -> pool.lease.v1.Provider.ModelAliasesEntry
+	5,  // 14: pool.lease.v1.Provider.affinity:type_name -> pool.lease.v1.Affinity
+	14, // 15: pool.lease.v1.Provider.patience:type_name -> google.protobuf.Duration
+	14, // 16: pool.lease.v1.Provider.cache_ttl:type_name -> google.protobuf.Duration
+	17, // [17:17] is the sub-list for method output_type
+	17, // [17:17] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_pool_lease_v1_resources_proto_init() }
@@ -922,14 +1256,14 @@ func file_pool_lease_v1_resources_proto_init() {
 	if File_pool_lease_v1_resources_proto != nil {
 		return
 	}
-	file_pool_lease_v1_resources_proto_msgTypes[1].OneofWrappers = []any{}
+	file_pool_lease_v1_resources_proto_msgTypes[2].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pool_lease_v1_resources_proto_rawDesc), len(file_pool_lease_v1_resources_proto_rawDesc)),
-			NumEnums:      4,
-			NumMessages:   6,
+			NumEnums:      6,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

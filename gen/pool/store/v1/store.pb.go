@@ -63,7 +63,13 @@ type KeyRecord struct {
 	// Family of the models it was found to serve; empty: not known.
 	Category string `protobuf:"bytes,17,opt,name=category,proto3" json:"category,omitempty"`
 	// When it was deleted; only in the bucket of deleted keys.
-	DeleteTime    *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=delete_time,json=deleteTime,proto3" json:"delete_time,omitempty"`
+	DeleteTime *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=delete_time,json=deleteTime,proto3" json:"delete_time,omitempty"`
+	// The account it belongs to; empty: it is alone.
+	Group string `protobuf:"bytes,19,opt,name=group,proto3" json:"group,omitempty"`
+	// What its holders may use together; absent: there is no bound.
+	Limits *LimitsRecord `protobuf:"bytes,20,opt,name=limits,proto3" json:"limits,omitempty"`
+	// How long it may be used without a word from the control plane, in milliseconds; 0: as long as the lease and its grace.
+	MaxStaleMs    uint64 `protobuf:"varint,21,opt,name=max_stale_ms,json=maxStaleMs,proto3" json:"max_stale_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -224,6 +230,136 @@ func (x *KeyRecord) GetDeleteTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *KeyRecord) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *KeyRecord) GetLimits() *LimitsRecord {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+func (x *KeyRecord) GetMaxStaleMs() uint64 {
+	if x != nil {
+		return x.MaxStaleMs
+	}
+	return 0
+}
+
+// LimitsRecord bounds what may be used; 0: no bound.
+type LimitsRecord struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Requests in any minute.
+	RequestsPerMinute uint64 `protobuf:"varint,1,opt,name=requests_per_minute,json=requestsPerMinute,proto3" json:"requests_per_minute,omitempty"`
+	// Tokens in any minute.
+	TokensPerMinute uint64 `protobuf:"varint,2,opt,name=tokens_per_minute,json=tokensPerMinute,proto3" json:"tokens_per_minute,omitempty"`
+	// Requests at the same time.
+	MaxConcurrent uint64 `protobuf:"varint,3,opt,name=max_concurrent,json=maxConcurrent,proto3" json:"max_concurrent,omitempty"`
+	// Requests in a day of UTC.
+	RequestsPerDay uint64 `protobuf:"varint,4,opt,name=requests_per_day,json=requestsPerDay,proto3" json:"requests_per_day,omitempty"`
+	// Tokens in a day of UTC.
+	TokensPerDay uint64 `protobuf:"varint,5,opt,name=tokens_per_day,json=tokensPerDay,proto3" json:"tokens_per_day,omitempty"`
+	// Requests in a month of UTC.
+	RequestsPerMonth uint64 `protobuf:"varint,6,opt,name=requests_per_month,json=requestsPerMonth,proto3" json:"requests_per_month,omitempty"`
+	// Tokens in a month of UTC.
+	TokensPerMonth uint64 `protobuf:"varint,7,opt,name=tokens_per_month,json=tokensPerMonth,proto3" json:"tokens_per_month,omitempty"`
+	// Whether a node without a lease may use only the floor of its share.
+	Hard          bool `protobuf:"varint,8,opt,name=hard,proto3" json:"hard,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LimitsRecord) Reset() {
+	*x = LimitsRecord{}
+	mi := &file_pool_store_v1_store_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LimitsRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LimitsRecord) ProtoMessage() {}
+
+func (x *LimitsRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_pool_store_v1_store_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LimitsRecord.ProtoReflect.Descriptor instead.
+func (*LimitsRecord) Descriptor() ([]byte, []int) {
+	return file_pool_store_v1_store_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *LimitsRecord) GetRequestsPerMinute() uint64 {
+	if x != nil {
+		return x.RequestsPerMinute
+	}
+	return 0
+}
+
+func (x *LimitsRecord) GetTokensPerMinute() uint64 {
+	if x != nil {
+		return x.TokensPerMinute
+	}
+	return 0
+}
+
+func (x *LimitsRecord) GetMaxConcurrent() uint64 {
+	if x != nil {
+		return x.MaxConcurrent
+	}
+	return 0
+}
+
+func (x *LimitsRecord) GetRequestsPerDay() uint64 {
+	if x != nil {
+		return x.RequestsPerDay
+	}
+	return 0
+}
+
+func (x *LimitsRecord) GetTokensPerDay() uint64 {
+	if x != nil {
+		return x.TokensPerDay
+	}
+	return 0
+}
+
+func (x *LimitsRecord) GetRequestsPerMonth() uint64 {
+	if x != nil {
+		return x.RequestsPerMonth
+	}
+	return 0
+}
+
+func (x *LimitsRecord) GetTokensPerMonth() uint64 {
+	if x != nil {
+		return x.TokensPerMonth
+	}
+	return 0
+}
+
+func (x *LimitsRecord) GetHard() bool {
+	if x != nil {
+		return x.Hard
+	}
+	return false
+}
+
 // TokenRecord is a client token in config.db; the token itself is not kept.
 type TokenRecord struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -256,14 +392,16 @@ type TokenRecord struct {
 	// Whose kept answers it shares; empty: only its own.
 	Tenant string `protobuf:"bytes,14,opt,name=tenant,proto3" json:"tenant,omitempty"`
 	// Whether its answers are kept; absent: as the provider says.
-	Cache         *bool `protobuf:"varint,15,opt,name=cache,proto3,oneof" json:"cache,omitempty"`
+	Cache *bool `protobuf:"varint,15,opt,name=cache,proto3,oneof" json:"cache,omitempty"`
+	// Budgets and policy; the limits by the minute stand above.
+	Budget        *LimitsRecord `protobuf:"bytes,16,opt,name=budget,proto3" json:"budget,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TokenRecord) Reset() {
 	*x = TokenRecord{}
-	mi := &file_pool_store_v1_store_proto_msgTypes[1]
+	mi := &file_pool_store_v1_store_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -275,7 +413,7 @@ func (x *TokenRecord) String() string {
 func (*TokenRecord) ProtoMessage() {}
 
 func (x *TokenRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_store_v1_store_proto_msgTypes[1]
+	mi := &file_pool_store_v1_store_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -288,7 +426,7 @@ func (x *TokenRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TokenRecord.ProtoReflect.Descriptor instead.
 func (*TokenRecord) Descriptor() ([]byte, []int) {
-	return file_pool_store_v1_store_proto_rawDescGZIP(), []int{1}
+	return file_pool_store_v1_store_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *TokenRecord) GetId() uint64 {
@@ -396,6 +534,13 @@ func (x *TokenRecord) GetCache() bool {
 	return false
 }
 
+func (x *TokenRecord) GetBudget() *LimitsRecord {
+	if x != nil {
+		return x.Budget
+	}
+	return nil
+}
+
 // ProviderRecord is a provider in config.db.
 type ProviderRecord struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -443,7 +588,7 @@ type ProviderRecord struct {
 
 func (x *ProviderRecord) Reset() {
 	*x = ProviderRecord{}
-	mi := &file_pool_store_v1_store_proto_msgTypes[2]
+	mi := &file_pool_store_v1_store_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -455,7 +600,7 @@ func (x *ProviderRecord) String() string {
 func (*ProviderRecord) ProtoMessage() {}
 
 func (x *ProviderRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_store_v1_store_proto_msgTypes[2]
+	mi := &file_pool_store_v1_store_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -468,7 +613,7 @@ func (x *ProviderRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProviderRecord.ProtoReflect.Descriptor instead.
 func (*ProviderRecord) Descriptor() ([]byte, []int) {
-	return file_pool_store_v1_store_proto_rawDescGZIP(), []int{2}
+	return file_pool_store_v1_store_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ProviderRecord) GetId() string {
@@ -620,14 +765,18 @@ type NodeRecord struct {
 	// When it joined.
 	JoinTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=join_time,json=joinTime,proto3" json:"join_time,omitempty"`
 	// When it left in order; absent: it did not, and may hold keys.
-	LeaveTime     *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=leave_time,json=leaveTime,proto3" json:"leave_time,omitempty"`
+	LeaveTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=leave_time,json=leaveTime,proto3" json:"leave_time,omitempty"`
+	// Whether an operator wants it to take no new requests.
+	Drained bool `protobuf:"varint,8,opt,name=drained,proto3" json:"drained,omitempty"`
+	// When an operator put it out for good; absent: nobody has.
+	EvictTime     *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=evict_time,json=evictTime,proto3" json:"evict_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *NodeRecord) Reset() {
 	*x = NodeRecord{}
-	mi := &file_pool_store_v1_store_proto_msgTypes[3]
+	mi := &file_pool_store_v1_store_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -639,7 +788,7 @@ func (x *NodeRecord) String() string {
 func (*NodeRecord) ProtoMessage() {}
 
 func (x *NodeRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_store_v1_store_proto_msgTypes[3]
+	mi := &file_pool_store_v1_store_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -652,7 +801,7 @@ func (x *NodeRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeRecord.ProtoReflect.Descriptor instead.
 func (*NodeRecord) Descriptor() ([]byte, []int) {
-	return file_pool_store_v1_store_proto_rawDescGZIP(), []int{3}
+	return file_pool_store_v1_store_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *NodeRecord) GetId() string {
@@ -704,6 +853,20 @@ func (x *NodeRecord) GetLeaveTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *NodeRecord) GetDrained() bool {
+	if x != nil {
+		return x.Drained
+	}
+	return false
+}
+
+func (x *NodeRecord) GetEvictTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EvictTime
+	}
+	return nil
+}
+
 // JoinTokenRecord is a join token in config.db.
 type JoinTokenRecord struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -721,7 +884,7 @@ type JoinTokenRecord struct {
 
 func (x *JoinTokenRecord) Reset() {
 	*x = JoinTokenRecord{}
-	mi := &file_pool_store_v1_store_proto_msgTypes[4]
+	mi := &file_pool_store_v1_store_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -733,7 +896,7 @@ func (x *JoinTokenRecord) String() string {
 func (*JoinTokenRecord) ProtoMessage() {}
 
 func (x *JoinTokenRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_store_v1_store_proto_msgTypes[4]
+	mi := &file_pool_store_v1_store_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -746,7 +909,7 @@ func (x *JoinTokenRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinTokenRecord.ProtoReflect.Descriptor instead.
 func (*JoinTokenRecord) Descriptor() ([]byte, []int) {
-	return file_pool_store_v1_store_proto_rawDescGZIP(), []int{4}
+	return file_pool_store_v1_store_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *JoinTokenRecord) GetId() uint64 {
@@ -794,7 +957,7 @@ type AdminRecord struct {
 
 func (x *AdminRecord) Reset() {
 	*x = AdminRecord{}
-	mi := &file_pool_store_v1_store_proto_msgTypes[5]
+	mi := &file_pool_store_v1_store_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -806,7 +969,7 @@ func (x *AdminRecord) String() string {
 func (*AdminRecord) ProtoMessage() {}
 
 func (x *AdminRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_store_v1_store_proto_msgTypes[5]
+	mi := &file_pool_store_v1_store_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -819,7 +982,7 @@ func (x *AdminRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdminRecord.ProtoReflect.Descriptor instead.
 func (*AdminRecord) Descriptor() ([]byte, []int) {
-	return file_pool_store_v1_store_proto_rawDescGZIP(), []int{5}
+	return file_pool_store_v1_store_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *AdminRecord) GetName() string {
@@ -873,7 +1036,7 @@ type HealthRecord struct {
 
 func (x *HealthRecord) Reset() {
 	*x = HealthRecord{}
-	mi := &file_pool_store_v1_store_proto_msgTypes[6]
+	mi := &file_pool_store_v1_store_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -885,7 +1048,7 @@ func (x *HealthRecord) String() string {
 func (*HealthRecord) ProtoMessage() {}
 
 func (x *HealthRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_store_v1_store_proto_msgTypes[6]
+	mi := &file_pool_store_v1_store_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -898,7 +1061,7 @@ func (x *HealthRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthRecord.ProtoReflect.Descriptor instead.
 func (*HealthRecord) Descriptor() ([]byte, []int) {
-	return file_pool_store_v1_store_proto_rawDescGZIP(), []int{6}
+	return file_pool_store_v1_store_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *HealthRecord) GetKeyId() uint64 {
@@ -950,6 +1113,89 @@ func (x *HealthRecord) GetEjections() uint32 {
 	return 0
 }
 
+// BudgetRecord is how much of a budget has been given out in one window, in stats.db. It is written before any node hears
+// of the grant.
+type BudgetRecord struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Key, account or token, as the pool numbers kinds.
+	Kind uint32 `protobuf:"varint,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	// Its id.
+	Id uint64 `protobuf:"fixed64,2,opt,name=id,proto3" json:"id,omitempty"`
+	// Which limit, as the pool numbers dimensions.
+	Dimension uint32 `protobuf:"varint,3,opt,name=dimension,proto3" json:"dimension,omitempty"`
+	// The day or month.
+	Window uint64 `protobuf:"varint,4,opt,name=window,proto3" json:"window,omitempty"`
+	// Requests or tokens given out.
+	Given         uint64 `protobuf:"varint,5,opt,name=given,proto3" json:"given,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BudgetRecord) Reset() {
+	*x = BudgetRecord{}
+	mi := &file_pool_store_v1_store_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BudgetRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BudgetRecord) ProtoMessage() {}
+
+func (x *BudgetRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_pool_store_v1_store_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BudgetRecord.ProtoReflect.Descriptor instead.
+func (*BudgetRecord) Descriptor() ([]byte, []int) {
+	return file_pool_store_v1_store_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *BudgetRecord) GetKind() uint32 {
+	if x != nil {
+		return x.Kind
+	}
+	return 0
+}
+
+func (x *BudgetRecord) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *BudgetRecord) GetDimension() uint32 {
+	if x != nil {
+		return x.Dimension
+	}
+	return 0
+}
+
+func (x *BudgetRecord) GetWindow() uint64 {
+	if x != nil {
+		return x.Window
+	}
+	return 0
+}
+
+func (x *BudgetRecord) GetGiven() uint64 {
+	if x != nil {
+		return x.Given
+	}
+	return 0
+}
+
 // Counters is one row of counts, by field number of the pool's counter list.
 type Counters struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -961,7 +1207,7 @@ type Counters struct {
 
 func (x *Counters) Reset() {
 	*x = Counters{}
-	mi := &file_pool_store_v1_store_proto_msgTypes[7]
+	mi := &file_pool_store_v1_store_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -973,7 +1219,7 @@ func (x *Counters) String() string {
 func (*Counters) ProtoMessage() {}
 
 func (x *Counters) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_store_v1_store_proto_msgTypes[7]
+	mi := &file_pool_store_v1_store_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -986,7 +1232,7 @@ func (x *Counters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Counters.ProtoReflect.Descriptor instead.
 func (*Counters) Descriptor() ([]byte, []int) {
-	return file_pool_store_v1_store_proto_rawDescGZIP(), []int{7}
+	return file_pool_store_v1_store_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Counters) GetCounts() []uint64 {
@@ -1008,7 +1254,7 @@ type TickRecord struct {
 
 func (x *TickRecord) Reset() {
 	*x = TickRecord{}
-	mi := &file_pool_store_v1_store_proto_msgTypes[8]
+	mi := &file_pool_store_v1_store_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1020,7 +1266,7 @@ func (x *TickRecord) String() string {
 func (*TickRecord) ProtoMessage() {}
 
 func (x *TickRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_store_v1_store_proto_msgTypes[8]
+	mi := &file_pool_store_v1_store_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1033,7 +1279,7 @@ func (x *TickRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TickRecord.ProtoReflect.Descriptor instead.
 func (*TickRecord) Descriptor() ([]byte, []int) {
-	return file_pool_store_v1_store_proto_rawDescGZIP(), []int{8}
+	return file_pool_store_v1_store_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *TickRecord) GetRows() []*TickRow {
@@ -1062,7 +1308,7 @@ type TickRow struct {
 
 func (x *TickRow) Reset() {
 	*x = TickRow{}
-	mi := &file_pool_store_v1_store_proto_msgTypes[9]
+	mi := &file_pool_store_v1_store_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1074,7 +1320,7 @@ func (x *TickRow) String() string {
 func (*TickRow) ProtoMessage() {}
 
 func (x *TickRow) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_store_v1_store_proto_msgTypes[9]
+	mi := &file_pool_store_v1_store_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1087,7 +1333,7 @@ func (x *TickRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TickRow.ProtoReflect.Descriptor instead.
 func (*TickRow) Descriptor() ([]byte, []int) {
-	return file_pool_store_v1_store_proto_rawDescGZIP(), []int{9}
+	return file_pool_store_v1_store_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *TickRow) GetKey() []byte {
@@ -1145,7 +1391,7 @@ type TotalRecord struct {
 
 func (x *TotalRecord) Reset() {
 	*x = TotalRecord{}
-	mi := &file_pool_store_v1_store_proto_msgTypes[10]
+	mi := &file_pool_store_v1_store_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1157,7 +1403,7 @@ func (x *TotalRecord) String() string {
 func (*TotalRecord) ProtoMessage() {}
 
 func (x *TotalRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_store_v1_store_proto_msgTypes[10]
+	mi := &file_pool_store_v1_store_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1170,7 +1416,7 @@ func (x *TotalRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TotalRecord.ProtoReflect.Descriptor instead.
 func (*TotalRecord) Descriptor() ([]byte, []int) {
-	return file_pool_store_v1_store_proto_rawDescGZIP(), []int{10}
+	return file_pool_store_v1_store_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *TotalRecord) GetCounters() *Counters {
@@ -1221,7 +1467,7 @@ type CursorRecord struct {
 
 func (x *CursorRecord) Reset() {
 	*x = CursorRecord{}
-	mi := &file_pool_store_v1_store_proto_msgTypes[11]
+	mi := &file_pool_store_v1_store_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1233,7 +1479,7 @@ func (x *CursorRecord) String() string {
 func (*CursorRecord) ProtoMessage() {}
 
 func (x *CursorRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_store_v1_store_proto_msgTypes[11]
+	mi := &file_pool_store_v1_store_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1246,7 +1492,7 @@ func (x *CursorRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CursorRecord.ProtoReflect.Descriptor instead.
 func (*CursorRecord) Descriptor() ([]byte, []int) {
-	return file_pool_store_v1_store_proto_rawDescGZIP(), []int{11}
+	return file_pool_store_v1_store_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *CursorRecord) GetLastSeq() uint64 {
@@ -1288,7 +1534,7 @@ type EventRecord struct {
 
 func (x *EventRecord) Reset() {
 	*x = EventRecord{}
-	mi := &file_pool_store_v1_store_proto_msgTypes[12]
+	mi := &file_pool_store_v1_store_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1300,7 +1546,7 @@ func (x *EventRecord) String() string {
 func (*EventRecord) ProtoMessage() {}
 
 func (x *EventRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_store_v1_store_proto_msgTypes[12]
+	mi := &file_pool_store_v1_store_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1313,7 +1559,7 @@ func (x *EventRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventRecord.ProtoReflect.Descriptor instead.
 func (*EventRecord) Descriptor() ([]byte, []int) {
-	return file_pool_store_v1_store_proto_rawDescGZIP(), []int{12}
+	return file_pool_store_v1_store_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *EventRecord) GetTime() *timestamppb.Timestamp {
@@ -1376,7 +1622,7 @@ var File_pool_store_v1_store_proto protoreflect.FileDescriptor
 
 const file_pool_store_v1_store_proto_rawDesc = "" +
 	"\n" +
-	"\x19pool/store/v1/store.proto\x12\rpool.store.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf4\x04\n" +
+	"\x19pool/store/v1/store.proto\x12\rpool.store.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe1\x05\n" +
 	"\tKeyRecord\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x06R\x02id\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x1e\n" +
@@ -1401,7 +1647,20 @@ const file_pool_store_v1_store_proto_rawDesc = "" +
 	"\x04note\x18\x10 \x01(\tR\x04note\x12\x1a\n" +
 	"\bcategory\x18\x11 \x01(\tR\bcategory\x12;\n" +
 	"\vdelete_time\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"deleteTime\"\x8e\x04\n" +
+	"deleteTime\x12\x14\n" +
+	"\x05group\x18\x13 \x01(\tR\x05group\x123\n" +
+	"\x06limits\x18\x14 \x01(\v2\x1b.pool.store.v1.LimitsRecordR\x06limits\x12 \n" +
+	"\fmax_stale_ms\x18\x15 \x01(\x04R\n" +
+	"maxStaleMs\"\xcd\x02\n" +
+	"\fLimitsRecord\x12.\n" +
+	"\x13requests_per_minute\x18\x01 \x01(\x04R\x11requestsPerMinute\x12*\n" +
+	"\x11tokens_per_minute\x18\x02 \x01(\x04R\x0ftokensPerMinute\x12%\n" +
+	"\x0emax_concurrent\x18\x03 \x01(\x04R\rmaxConcurrent\x12(\n" +
+	"\x10requests_per_day\x18\x04 \x01(\x04R\x0erequestsPerDay\x12$\n" +
+	"\x0etokens_per_day\x18\x05 \x01(\x04R\ftokensPerDay\x12,\n" +
+	"\x12requests_per_month\x18\x06 \x01(\x04R\x10requestsPerMonth\x12(\n" +
+	"\x10tokens_per_month\x18\a \x01(\x04R\x0etokensPerMonth\x12\x12\n" +
+	"\x04hard\x18\b \x01(\bR\x04hard\"\xc3\x04\n" +
 	"\vTokenRecord\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x06R\x02id\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x12\n" +
@@ -1420,7 +1679,8 @@ const file_pool_store_v1_store_proto_rawDesc = "" +
 	"\x11tokens_per_minute\x18\f \x01(\x04R\x0ftokensPerMinute\x12%\n" +
 	"\x0emax_concurrent\x18\r \x01(\x04R\rmaxConcurrent\x12\x16\n" +
 	"\x06tenant\x18\x0e \x01(\tR\x06tenant\x12\x19\n" +
-	"\x05cache\x18\x0f \x01(\bH\x00R\x05cache\x88\x01\x01B\b\n" +
+	"\x05cache\x18\x0f \x01(\bH\x00R\x05cache\x88\x01\x01\x123\n" +
+	"\x06budget\x18\x10 \x01(\v2\x1b.pool.store.v1.LimitsRecordR\x06budgetB\b\n" +
 	"\x06_cache\"\x92\a\n" +
 	"\x0eProviderRecord\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
@@ -1453,7 +1713,7 @@ const file_pool_store_v1_store_proto_rawDesc = "" +
 	"\x11ModelAliasesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x0e\n" +
-	"\f_patience_ms\"\x8e\x02\n" +
+	"\f_patience_ms\"\xe3\x02\n" +
 	"\n" +
 	"NodeRecord\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
@@ -1464,7 +1724,10 @@ const file_pool_store_v1_store_proto_rawDesc = "" +
 	"\x12certificate_serial\x18\x05 \x01(\fR\x11certificateSerial\x127\n" +
 	"\tjoin_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\bjoinTime\x129\n" +
 	"\n" +
-	"leave_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tleaveTime\"\x99\x01\n" +
+	"leave_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tleaveTime\x12\x18\n" +
+	"\adrained\x18\b \x01(\bR\adrained\x129\n" +
+	"\n" +
+	"evict_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\tevictTime\"\x99\x01\n" +
 	"\x0fJoinTokenRecord\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x06R\x02id\x12!\n" +
 	"\fsealed_token\x18\x02 \x01(\fR\vsealedToken\x12\x16\n" +
@@ -1486,7 +1749,13 @@ const file_pool_store_v1_store_proto_rawDesc = "" +
 	"\x06reason\x18\x04 \x01(\rR\x06reason\x120\n" +
 	"\x05until\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x18\n" +
 	"\astrikes\x18\x06 \x01(\rR\astrikes\x12\x1c\n" +
-	"\tejections\x18\a \x01(\rR\tejections\"\"\n" +
+	"\tejections\x18\a \x01(\rR\tejections\"~\n" +
+	"\fBudgetRecord\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\x06R\x02id\x12\x1c\n" +
+	"\tdimension\x18\x03 \x01(\rR\tdimension\x12\x16\n" +
+	"\x06window\x18\x04 \x01(\x04R\x06window\x12\x14\n" +
+	"\x05given\x18\x05 \x01(\x04R\x05given\"\"\n" +
 	"\bCounters\x12\x16\n" +
 	"\x06counts\x18\x01 \x03(\x04R\x06counts\"8\n" +
 	"\n" +
@@ -1531,51 +1800,56 @@ func file_pool_store_v1_store_proto_rawDescGZIP() []byte {
 	return file_pool_store_v1_store_proto_rawDescData
 }
 
-var file_pool_store_v1_store_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_pool_store_v1_store_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_pool_store_v1_store_proto_goTypes = []any{
 	(*KeyRecord)(nil),             // 0: pool.store.v1.KeyRecord
-	(*TokenRecord)(nil),           // 1: pool.store.v1.TokenRecord
-	(*ProviderRecord)(nil),        // 2: pool.store.v1.ProviderRecord
-	(*NodeRecord)(nil),            // 3: pool.store.v1.NodeRecord
-	(*JoinTokenRecord)(nil),       // 4: pool.store.v1.JoinTokenRecord
-	(*AdminRecord)(nil),           // 5: pool.store.v1.AdminRecord
-	(*HealthRecord)(nil),          // 6: pool.store.v1.HealthRecord
-	(*Counters)(nil),              // 7: pool.store.v1.Counters
-	(*TickRecord)(nil),            // 8: pool.store.v1.TickRecord
-	(*TickRow)(nil),               // 9: pool.store.v1.TickRow
-	(*TotalRecord)(nil),           // 10: pool.store.v1.TotalRecord
-	(*CursorRecord)(nil),          // 11: pool.store.v1.CursorRecord
-	(*EventRecord)(nil),           // 12: pool.store.v1.EventRecord
-	nil,                           // 13: pool.store.v1.ProviderRecord.HeadersEntry
-	nil,                           // 14: pool.store.v1.ProviderRecord.ModelAliasesEntry
-	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
+	(*LimitsRecord)(nil),          // 1: pool.store.v1.LimitsRecord
+	(*TokenRecord)(nil),           // 2: pool.store.v1.TokenRecord
+	(*ProviderRecord)(nil),        // 3: pool.store.v1.ProviderRecord
+	(*NodeRecord)(nil),            // 4: pool.store.v1.NodeRecord
+	(*JoinTokenRecord)(nil),       // 5: pool.store.v1.JoinTokenRecord
+	(*AdminRecord)(nil),           // 6: pool.store.v1.AdminRecord
+	(*HealthRecord)(nil),          // 7: pool.store.v1.HealthRecord
+	(*BudgetRecord)(nil),          // 8: pool.store.v1.BudgetRecord
+	(*Counters)(nil),              // 9: pool.store.v1.Counters
+	(*TickRecord)(nil),            // 10: pool.store.v1.TickRecord
+	(*TickRow)(nil),               // 11: pool.store.v1.TickRow
+	(*TotalRecord)(nil),           // 12: pool.store.v1.TotalRecord
+	(*CursorRecord)(nil),          // 13: pool.store.v1.CursorRecord
+	(*EventRecord)(nil),           // 14: pool.store.v1.EventRecord
+	nil,                           // 15: pool.store.v1.ProviderRecord.HeadersEntry
+	nil,                           // 16: pool.store.v1.ProviderRecord.ModelAliasesEntry
+	(*timestamppb.Timestamp)(nil), // 17: google.protobuf.Timestamp
 }
 var file_pool_store_v1_store_proto_depIdxs = []int32{
-	15, // 0: pool.store.v1.KeyRecord.create_time:type_name -> google.protobuf.Timestamp
-	15, // 1: pool.store.v1.KeyRecord.expire_time:type_name -> google.protobuf.Timestamp
-	15, // 2: pool.store.v1.KeyRecord.disabled_until:type_name -> google.protobuf.Timestamp
-	15, // 3: pool.store.v1.KeyRecord.delete_time:type_name -> google.protobuf.Timestamp
-	15, // 4: pool.store.v1.TokenRecord.create_time:type_name -> google.protobuf.Timestamp
-	15, // 5: pool.store.v1.TokenRecord.expire_time:type_name -> google.protobuf.Timestamp
-	13, // 6: pool.store.v1.ProviderRecord.headers:type_name -> pool.store.v1.ProviderRecord.HeadersEntry
-	15, // 7: pool.store.v1.ProviderRecord.create_time:type_name -> google.protobuf.Timestamp
-	14, // 8: pool.store.v1.ProviderRecord.model_aliases:type_name -> pool.store.v1.ProviderRecord.ModelAliasesEntry
-	15, // 9: pool.store.v1.NodeRecord.join_time:type_name -> google.protobuf.Timestamp
-	15, // 10: pool.store.v1.NodeRecord.leave_time:type_name -> google.protobuf.Timestamp
-	15, // 11: pool.store.v1.JoinTokenRecord.expire_time:type_name -> google.protobuf.Timestamp
-	15, // 12: pool.store.v1.AdminRecord.create_time:type_name -> google.protobuf.Timestamp
-	15, // 13: pool.store.v1.HealthRecord.until:type_name -> google.protobuf.Timestamp
-	9,  // 14: pool.store.v1.TickRecord.rows:type_name -> pool.store.v1.TickRow
-	7,  // 15: pool.store.v1.TickRow.delta:type_name -> pool.store.v1.Counters
-	7,  // 16: pool.store.v1.TotalRecord.counters:type_name -> pool.store.v1.Counters
-	15, // 17: pool.store.v1.CursorRecord.commit_time:type_name -> google.protobuf.Timestamp
-	15, // 18: pool.store.v1.EventRecord.time:type_name -> google.protobuf.Timestamp
-	15, // 19: pool.store.v1.EventRecord.until:type_name -> google.protobuf.Timestamp
-	20, // [20:20] is the sub-list for method output_type
-	20, // [20:20] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	17, // 0: pool.store.v1.KeyRecord.create_time:type_name -> google.protobuf.Timestamp
+	17, // 1: pool.store.v1.KeyRecord.expire_time:type_name -> google.protobuf.Timestamp
+	17, // 2: pool.store.v1.KeyRecord.disabled_until:type_name -> google.protobuf.Timestamp
+	17, // 3: pool.store.v1.KeyRecord.delete_time:type_name -> google.protobuf.Timestamp
+	1,  // 4: pool.store.v1.KeyRecord.limits:type_name -> pool.store.v1.LimitsRecord
+	17, // 5: pool.store.v1.TokenRecord.create_time:type_name -> google.protobuf.Timestamp
+	17, // 6: pool.store.v1.TokenRecord.expire_time:type_name -> google.protobuf.Timestamp
+	1,  // 7: pool.store.v1.TokenRecord.budget:type_name -> pool.store.v1.LimitsRecord
+	15, // 8: pool.store.v1.ProviderRecord.headers:type_name -> pool.store.v1.ProviderRecord.HeadersEntry
+	17, // 9: pool.store.v1.ProviderRecord.create_time:type_name -> google.protobuf.Timestamp
+	16, // 10: pool.store.v1.ProviderRecord.model_aliases:type_name -> pool.store.v1.ProviderRecord.ModelAliasesEntry
+	17, // 11: pool.store.v1.NodeRecord.join_time:type_name -> google.protobuf.Timestamp
+	17, // 12: pool.store.v1.NodeRecord.leave_time:type_name -> google.protobuf.Timestamp
+	17, // 13: pool.store.v1.NodeRecord.evict_time:type_name -> google.protobuf.Timestamp
+	17, // 14: pool.store.v1.JoinTokenRecord.expire_time:type_name -> google.protobuf.Timestamp
+	17, // 15: pool.store.v1.AdminRecord.create_time:type_name -> google.protobuf.Timestamp
+	17, // 16: pool.store.v1.HealthRecord.until:type_name -> google.protobuf.Timestamp
+	11, // 17: pool.store.v1.TickRecord.rows:type_name -> pool.store.v1.TickRow
+	9,  // 18: pool.store.v1.TickRow.delta:type_name -> pool.store.v1.Counters
+	9,  // 19: pool.store.v1.TotalRecord.counters:type_name -> pool.store.v1.Counters
+	17, // 20: pool.store.v1.CursorRecord.commit_time:type_name -> google.protobuf.Timestamp
+	17, // 21: pool.store.v1.EventRecord.time:type_name -> google.protobuf.Timestamp
+	17, // 22: pool.store.v1.EventRecord.until:type_name -> google.protobuf.Timestamp
+	23, // [23:23] is the sub-list for method output_type
+	23, // [23:23] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_pool_store_v1_store_proto_init() }
@@ -1583,15 +1857,15 @@ func file_pool_store_v1_store_proto_init() {
 	if File_pool_store_v1_store_proto != nil {
 		return
 	}
-	file_pool_store_v1_store_proto_msgTypes[1].OneofWrappers = []any{}
 	file_pool_store_v1_store_proto_msgTypes[2].OneofWrappers = []any{}
+	file_pool_store_v1_store_proto_msgTypes[3].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pool_store_v1_store_proto_rawDesc), len(file_pool_store_v1_store_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   15,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
