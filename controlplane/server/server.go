@@ -81,7 +81,7 @@ func (s *Server) load() (err error) {
 	s.pool = pool.New(pool.Config{LeaseTTL: c.LeaseTTL, Grace: c.Grace, Start: c.Now(), Term: s.db.config.Term()})
 	s.stats, err = stats.New(s.db.stats, c.Now,
 		stats.Log(c.Logger),
-		stats.SaveHealth(s.pool.Unsaved, s.pool.Saved),
+		stats.SaveHealth(s.pool.Unsaved, s.pool.Saved), stats.SaveBudgets(s.pool),
 		stats.SaveEvents(s.pool.TakeEvents),
 		stats.Known(s.pool.Exists, s.pool.ExistsToken),
 		stats.OnMerged(func(now time.Time, b stats.Batch) { s.pool.Observe(now, leaseapi.Observations(b)) }))
@@ -93,6 +93,7 @@ func (s *Server) load() (err error) {
 		return err
 	}
 	s.pool.Load(c.Now(), changes, s.stats.Health())
+	s.pool.LoadBudgets(c.Now(), s.stats.Given())
 	s.db.config.OnCommit(func(changes []pool.Change) {
 		s.pool.Apply(c.Now(), changes)
 		s.forgetRemoved(changes)

@@ -2,6 +2,7 @@ package adminapi_test
 
 import (
 	"testing"
+	"time"
 
 	"ollama-api-pool/controlplane/internal/pool"
 )
@@ -21,7 +22,7 @@ func TestCacheStats(t *testing.T) {
 		{Provider: "openrouter", Lists: 1, Bytes: 1000, Misses: 1, AnswerMisses: 4},
 	}})
 	f.pool.Renew(f.clock(), b, pool.NodeStatus{Caches: []pool.CacheStatus{{Provider: "ollama", Answers: 2, AnswerBytes: 20, AnswerHits: 8}}})
-	f.pool.Detach(f.node("lost", "eu", true), false)
+	f.pool.Detach(time.Now(), f.node("lost", "eu", true), false, nil)
 
 	all := f.must("GET", "/admin/cache/stats", "")
 	f.want(all, "map[bytes:1100 entries:2 hitRate:0.8 hits:8 misses:2]", "models")
@@ -55,7 +56,7 @@ func TestClearCache(t *testing.T) {
 	f.node("good", "eu", true)
 	f.node("far", "us", true)
 	f.node("deaf", "eu", false)
-	f.pool.Detach(f.node("lost", "eu", true), false)
+	f.pool.Detach(time.Now(), f.node("lost", "eu", true), false, nil)
 	for _, row := range []struct{ target, body string }{
 		{"/admin/cache/clear?wait=0.2", ""},
 		{"/admin/cache/clear?wait=0.2", `{"provider":"ollama"}`},

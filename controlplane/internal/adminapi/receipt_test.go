@@ -14,7 +14,7 @@ func TestReceipts(t *testing.T) {
 	f.node("good", "eu", true)
 	f.node("deaf", "eu", false)
 	f.node("far", "us", true)
-	f.pool.Detach(f.node("lost", "eu", true), false)
+	f.pool.Detach(time.Now(), f.node("lost", "eu", true), false, nil)
 	id := f.addKey("a", `,"regions":["eu"]`)
 
 	off := f.must("POST", "/admin/keys/disable?wait=0.2", `{"id":"`+id+`","force":true}`)

@@ -16,9 +16,9 @@ type incoming struct {
 	api      *API
 	node     pool.NodeID
 	session  *pool.Session
-	renewals chan *leasev1.LeaseRenewal // for the sender
-	done     chan error                 // why receiving ended; io.EOF: the node closed its side
-	left     atomic.Bool                // it said Leave
+	renewals chan *leasev1.LeaseRenewal    // for the sender
+	done     chan error                    // why receiving ended; io.EOF: the node closed its side
+	left     atomic.Pointer[leasev1.Leave] // it said so; nil: it did not
 }
 
 func (in *incoming) receive(stream leasev1.LeaseService_SessionServer) error {
@@ -47,13 +47,16 @@ func (in *incoming) receive(stream leasev1.LeaseService_SessionServer) error {
 				refused = append(refused, rejection(r))
 				in.api.cfg.Logger.Error("a node refused what it was sent", "node", string(in.node), "what", rejection(r))
 			}
+			in.session.Holds(now, m.Ack.GetGrantSeq(), holdings(m.Ack.GetHoldings()))
 			in.session.Ack(now, m.Ack.GetDeltaSeq(), m.Ack.GetHealthSeq(), m.Ack.GetCommandSeq(), refused)
+		case *leasev1.SessionRequest_Demand:
+			in.session.Demand(now, wants(m.Demand))
 		case *leasev1.SessionRequest_Signals:
 			for _, s := range m.Signals.GetSignals() {
 				in.api.cfg.Pool.Signal(now, in.node, signal(s))
 			}
 		case *leasev1.SessionRequest_Leave:
-			in.left.Store(true)
+			in.left.Store(m.Leave)
 		case *leasev1.SessionRequest_Hello:
 			return status.Error(codes.InvalidArgument, "a session has one Hello")
 		}

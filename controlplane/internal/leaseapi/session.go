@@ -50,12 +50,16 @@ func (a *API) Session(stream leasev1.LeaseService_SessionServer) error {
 	}
 	now := a.cfg.Now()
 	node := pool.NodeID(name.Node)
-	session := a.cfg.Pool.Attach(now, pool.Hello{Node: node, Zone: hello.GetZone(), Version: hello.GetVersion(), Epoch: epoch})
+	session := a.cfg.Pool.Attach(now, pool.Hello{
+		Node: node, Zone: hello.GetZone(), Version: hello.GetVersion(), Epoch: epoch,
+		Holds: holdings(hello.GetHoldings()),
+	})
 	if session == nil { // another process has registered since
 		return errFenced
 	}
 	left := false
-	defer func() { a.cfg.Pool.Detach(session, left) }()
+	var spent []pool.Holding
+	defer func() { a.cfg.Pool.Detach(a.cfg.Now(), session, left, spent) }()
 	for _, open := range hello.GetOpenKeys() {
 		a.cfg.Pool.Signal(now, node, openSignal(open))
 	}
@@ -68,7 +72,9 @@ func (a *API) Session(stream leasev1.LeaseService_SessionServer) error {
 	in := &incoming{api: a, node: node, session: session, renewals: make(chan *leasev1.LeaseRenewal, 8), done: make(chan error, 1)}
 	go func() { in.done <- in.receive(stream) }()
 	err = a.send(stream, session, in)
-	left = in.left.Load()
+	if leave := in.left.Load(); leave != nil {
+		left, spent = true, holdings(leave.GetSpent())
+	}
 	if left {
 		err = a.forget(node, epoch)
 	}

@@ -19,6 +19,8 @@ func (a *API) message(o *pool.Outgoing) *leasev1.SessionResponse {
 			u.Keys = append(u.Keys, keyHealth(k))
 		}
 		return &leasev1.SessionResponse{Message: &leasev1.SessionResponse_Health{Health: u}}
+	case o.Grants != nil:
+		return &leasev1.SessionResponse{Message: &leasev1.SessionResponse_Grants{Grants: a.grants(o.Grants)}}
 	case o.Command != nil:
 		return &leasev1.SessionResponse{Message: &leasev1.SessionResponse_Command{Command: command(o.Command)}}
 	default:

@@ -28,7 +28,7 @@ func TestTokensOnTheWire(t *testing.T) {
 		})
 		want := &leasev1.ClientToken{
 			Id: 1, Revision: 2, Hash: hash[:], ProviderIds: []string{"ollama"}, Tenant: "a", AllowedCidrs: []string{"10.0.0.0/8", "::1/128"},
-			Limits: &leasev1.TokenLimits{RequestsPerMinute: 3, TokensPerMinute: 4, MaxConcurrent: 5}, Cache: cache,
+			Limits: &leasev1.TokenLimits{Policy: leasev1.Policy_POLICY_SOFT, RequestsPerMinute: 3, TokensPerMinute: 4, MaxConcurrent: 5}, Cache: cache,
 		}
 		if !proto.Equal(got, want) {
 			t.Errorf("got  %v\nwant %v", got, want)

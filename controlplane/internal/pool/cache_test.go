@@ -77,7 +77,7 @@ func TestANodeThatWasAwayForgetsWhenItIsBack(t *testing.T) {
 	f := newFleet(t, 1, "a")
 	f.addProvider("mine")
 	f.apply(pool.Change{Node: &pool.NodeRecord{ID: "new", Region: "eu"}}) // has joined, has never had a session
-	f.pool.Detach(f.nodes["a"].session, false)
+	f.pool.Detach(f.now, f.nodes["a"].session, false, nil)
 	delete(f.nodes, "a")
 	f.pool.ClearCaches("ollama")
 	f.pool.ClearCaches("mine")
@@ -229,7 +229,7 @@ func TestNoClearGetsLost(t *testing.T) {
 			return m != nil
 		}
 		reconnect := func() {
-			f.pool.Detach(s, false)
+			f.pool.Detach(f.now, s, false, nil)
 			s, heard, way = f.pool.Attach(f.now, pool.Hello{Node: "a", Epoch: 1}), 0, nil
 		}
 		for range 100 {
@@ -283,7 +283,7 @@ func TestWhatANodeKeepsIsShownAsOfItsLastHeartbeat(t *testing.T) {
 	if v := f.pool.Nodes(f.now)[0]; !slices.Equal(v.Caches, keeps) || !v.StatusTime.Equal(at) {
 		t.Errorf("got %+v at %v, want %+v at %v", v.Caches, v.StatusTime, keeps, at)
 	}
-	f.pool.Detach(f.nodes["a"].session, false)
+	f.pool.Detach(f.now, f.nodes["a"].session, false, nil)
 	if v := f.pool.Nodes(f.now)[0]; v.Caches != nil {
 		t.Errorf("without a session: %+v", v)
 	}

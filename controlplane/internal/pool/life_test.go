@@ -127,7 +127,7 @@ func TestAProbeIsAskedOfAnotherNodeWhenTheAskedOneGoes(t *testing.T) {
 	f := newFleet(t, 4, "a", "b")
 	f.signal("a", pool.Signal{Key: 1, Reason: pool.AuthRejected})
 	f.asked(1)
-	f.pool.Detach(f.nodes["b"].session, false)
+	f.pool.Detach(f.now, f.nodes["b"].session, false, nil)
 	delete(f.nodes, "b")
 	f.pass(time.Second)
 	if next := f.asked(1); next != "a" {

@@ -2,10 +2,11 @@ package pool
 
 import "time"
 
-// Outgoing is the next thing a node must hear: health of keys, something to be done, or a delta of resources; one of them is
-// set.
+// Outgoing is the next thing a node must hear: health of keys, something to be done, shares of limits, or a delta of resources;
+// one of them is set.
 type Outgoing struct {
 	Health  *HealthUpdate
+	Grants  *GrantUpdate
 	Command *Command
 	Delta   *Delta
 }
@@ -42,7 +43,7 @@ type Delta struct {
 	RemovedProviders []ProviderID
 }
 
-// Next answers what to send now, latest state first: health, then commands, then what is gone and tokens and providers, then
+// Next answers what to send now, latest state first: health, then commands, shares, then what is gone and tokens and providers, then
 // keys in chunks. Nil: nothing, or the window of unconfirmed chunks is full; Wake fires when that changes.
 func (s *Session) Next(now time.Time) *Outgoing {
 	p := s.pool
@@ -56,6 +57,8 @@ func (s *Session) Next(now time.Time) *Outgoing {
 		return s.sentLocked(&Outgoing{Health: s.healthLocked(now)})
 	case s.hasCommandLocked():
 		return s.sentLocked(&Outgoing{Command: s.commandLocked()})
+	case s.hasGrantsLocked():
+		return &Outgoing{Grants: s.grantsLocked()}
 	case len(s.removed)+len(s.tokens)+len(s.providers) > 0:
 		return s.sentLocked(&Outgoing{Delta: s.smallLocked()})
 	case len(s.keys) > 0 && len(s.bulk) < bulkWindow:
@@ -161,7 +164,7 @@ func (s *Session) bulkLocked(now time.Time) *Delta {
 		}
 		delete(s.keys, id)
 		if k := p.keys[id]; k != nil && s.mayHold(k.key, now) {
-			d.Keys = append(d.Keys, k.key)
+			d.Keys = append(d.Keys, p.withBounds(k.key))
 			d.KeysDisabled = append(d.KeysDisabled, k.key.DisabledAt(now))
 		}
 	}

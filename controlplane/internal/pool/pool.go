@@ -18,6 +18,7 @@
 //   - The memory a slow node costs is bounded by the number of resources it may hold: it has a set of what it must still
 //     hear, never a queue of messages.
 //   - A node's lease as it counts it ends before the lease as it is counted here.
+//   - No more of a limit is given out than there is: see ledger.go.
 package pool
 
 import (
@@ -34,6 +35,8 @@ type Config struct {
 	Grace    time.Duration // how long a node may go on after its lease; negative: none; default 4 h
 	Start    time.Time     // when this control plane started: nodes of an earlier life are granted a whole lease from then
 	Term     uint64        // fencing token of this start
+	// Broken is told of an invariant that does not hold, under the pool's lock; nil: nobody is.
+	Broken func(what string)
 	// Jitter answers a factor around 1 for waits that the upstream did not set; default 0.8 to 1.2 at random.
 	Jitter func() float64
 }
@@ -68,6 +71,11 @@ type Pool struct {
 	healthSeq uint64             // of the last health update told to any node; rises within the term
 	urgent    uint64             // counts changes that nodes must confirm; see Receipt
 	progress  chan struct{}      // closed and replaced whenever a node confirms, comes or goes
+
+	ledger     ledger
+	sessionIDs []NodeID      // of the nodes with a session, ascending
+	budgetsDue chan struct{} // capacity 1; see SaveBudgets
+	violations uint64        // of invariants
 }
 
 // keyState is a key with all that is known about it.
@@ -93,15 +101,18 @@ func New(cfg Config) *Pool {
 		cfg: cfg, keys: map[KeyID]*keyState{}, tokens: map[TokenID]Token{}, providers: map[ProviderID]*providerState{},
 		nodes: map[NodeID]*node{}, out: map[KeyID]*keyState{}, timed: map[KeyID]*keyState{},
 		unsaved: map[KeyID]struct{}{}, progress: make(chan struct{}),
+		ledger: newLedger(), budgetsDue: make(chan struct{}, 1),
 	}
 }
 
 // Load takes what the store held at the start; it is called once, before anything else. Health of another generation than
 // the key's is void.
 func (p *Pool) Load(now time.Time, changes []Change, held []Health) {
+	p.ledger.loading, p.ledger.windows = true, windowsAt(now)
 	p.Apply(now, changes)
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.ledger.loading, p.ledger.used = false, p.lastUseLocked()
 	for _, h := range held {
 		k := p.keys[h.Key]
 		if k == nil || k.key.Generation != h.Generation || h.Phase > maxPhase {
@@ -123,15 +134,17 @@ func (p *Pool) Apply(now time.Time, changes []Change) {
 			p.putKeyLocked(now, *c.Key)
 		case c.Token != nil:
 			p.tokens[c.Token.ID] = *c.Token
+			p.boundLocked(now, account{LimitOfToken, uint64(c.Token.ID)}, demandID{token: c.Token.ID}, c.Token.Limits)
 			p.touchLocked(func(s *Session) { s.tokens[c.Token.ID] = struct{}{} })
 		case c.Provider != nil:
 			p.putProviderLocked(*c.Provider)
 		case c.Node != nil:
 			p.putNodeLocked(*c.Node)
 		case c.RemovedKey != 0:
-			p.removeKeyLocked(c.RemovedKey)
+			p.removeKeyLocked(now, c.RemovedKey)
 		case c.RemovedToken != 0:
 			delete(p.tokens, c.RemovedToken)
+			p.boundLocked(now, account{LimitOfToken, uint64(c.RemovedToken)}, demandID{token: c.RemovedToken}, Limits{})
 			p.touchLocked(func(s *Session) { s.tokens[c.RemovedToken] = struct{}{} })
 		case c.RemovedProvider != "":
 			delete(p.providers, c.RemovedProvider)
@@ -154,6 +167,11 @@ func (p *Pool) putKeyLocked(now time.Time, key Key) {
 	}
 	before := k.key
 	k.key, k.ended = key, false
+	if before.ID == 0 {
+		p.boundKeyLocked(now, nil, &key)
+	} else {
+		p.boundKeyLocked(now, &before, &key)
+	}
 	if k.health.Generation != key.Generation { // new, or put back by an operator: a clean slate
 		k.health = Health{Key: key.ID, Generation: key.Generation}
 		k.told, k.since, k.probe = k.health, now, probe{}
@@ -186,7 +204,7 @@ func (p *Pool) putKeyLocked(now time.Time, key Key) {
 	p.wakeLocked()
 }
 
-func (p *Pool) removeKeyLocked(id KeyID) {
+func (p *Pool) removeKeyLocked(now time.Time, id KeyID) {
 	k := p.keys[id]
 	if k == nil {
 		return
@@ -197,6 +215,7 @@ func (p *Pool) removeKeyLocked(id KeyID) {
 		pr.keys--
 	}
 	delete(p.keys, id)
+	p.boundKeyLocked(now, &k.key, nil)
 	delete(p.out, id)
 	delete(p.timed, id)
 	p.unsaved[id] = struct{}{} // its row has to go

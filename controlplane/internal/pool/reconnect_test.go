@@ -9,7 +9,7 @@ import (
 
 func TestANodeThatComesBackConfirmsNothingBeforeItHoldsEverything(t *testing.T) {
 	f := newFleet(t, 1000, "a")
-	f.pool.Detach(f.nodes["a"].session, false)
+	f.pool.Detach(f.now, f.nodes["a"].session, false, nil)
 	v, _ := f.pool.KeyView(1)
 	k := v.Key.Disable(time.Time{}, "leaked while the node was away")
 	f.apply(pool.Change{Key: &k})

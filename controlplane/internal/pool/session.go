@@ -1,6 +1,9 @@
 package pool
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // node is a data plane: what is remembered of it, its session if it has one, and until when it may go on serving.
 type node struct {
@@ -16,6 +19,10 @@ type node struct {
 	// What it has still to forget, by provider, "" for everything, with the command of its session that said so; 0: none has
 	// yet. It outlives sessions, and has at most one entry more than there are providers.
 	clears map[ProviderID]uint64
+
+	shareEpoch uint64  // of the process whose shares are counted; 0: none was heard of since the start
+	heard      bool    // it has had a session since the start, or has left
+	overdue    overdue // how far it is beyond its lease
 }
 
 // NodeStatus is what a node says of itself in a heartbeat.
@@ -30,7 +37,8 @@ type Hello struct {
 	Node    NodeID
 	Zone    string
 	Version string
-	Epoch   uint64 // given by the store to this process of the node
+	Epoch   uint64    // given by the store to this process of the node
+	Holds   []Holding // all that it has of limits
 }
 
 // Session is one node's connection: what it has still to hear. Whoever made it by Attach drains it with Next whenever Wake
@@ -50,6 +58,7 @@ type Session struct {
 	tokens    map[TokenID]struct{}
 	providers map[ProviderID]struct{}
 	keys      map[KeyID]struct{}
+	grants    map[LimitID]struct{}
 
 	complete   bool // the node has been told that it holds everything
 	synced     bool // the node has confirmed that
@@ -62,6 +71,10 @@ type Session struct {
 	bulk       []uint64 // deltas full of keys that are not confirmed
 	marks      []mark   // what to wait for until the node has confirmed everything urgent
 	confirmed  uint64   // the pool's urgent count that the node has confirmed
+	grantSeq   uint64   // of the last update of shares
+	grantAck   uint64
+	grewSeq    uint64      // of the last one in which a share grew
+	grantMarks []grantMark // what is not confirmed
 }
 
 // mark says: when these messages are confirmed, everything up to this urgent count is.
@@ -111,7 +124,7 @@ func (p *Pool) Attach(now time.Time, h Hello) *Session {
 		pool: p, node: n, epoch: h.Epoch, since: now,
 		fenced: make(chan struct{}), woken: make(chan struct{}, 1),
 		health: map[KeyID]struct{}{}, removed: map[KeyID]struct{}{}, tokens: map[TokenID]struct{}{},
-		providers: map[ProviderID]struct{}{}, keys: map[KeyID]struct{}{},
+		providers: map[ProviderID]struct{}{}, keys: map[KeyID]struct{}{}, grants: map[LimitID]struct{}{},
 	}
 	for id, k := range p.keys {
 		if s.mayHold(k.key, now) {
@@ -131,6 +144,9 @@ func (p *Pool) Attach(now time.Time, h Hello) *Session {
 	}
 	n.session, n.zone, n.version, n.lastSeen, n.rejections = s, h.Zone, h.Version, now, nil
 	n.leaseUntil = now.Add(p.cfg.leaseTTL())
+	p.sessionIDs = append(p.sessionIDs, h.Node)
+	slices.Sort(p.sessionIDs)
+	p.arriveLocked(now, n, h.Epoch, h.Holds)
 	n.repeatClearsLocked()
 	p.urgent++
 	s.wake()
@@ -150,21 +166,25 @@ func (p *Pool) Renew(now time.Time, s *Session, status NodeStatus) time.Duration
 	return p.cfg.leaseTTL()
 }
 
-// Detach ends a session. The lease goes on until it runs out, unless the node left in order.
-func (p *Pool) Detach(s *Session, left bool) {
+// Detach ends a session. The lease goes on until it runs out, unless the node left in order; then spent is what of its shares has
+// not rested.
+func (p *Pool) Detach(now time.Time, s *Session, left bool, spent []Holding) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if s.node.session != s {
 		return
 	}
+	p.detachLocked(s)
 	if left {
 		s.node.leaseUntil = time.Time{}
+		p.leaveLocked(now, s.node, spent)
 	}
-	p.detachLocked(s)
 }
 
 func (p *Pool) detachLocked(s *Session) {
 	s.node.session = nil
+	p.sessionIDs = slices.DeleteFunc(p.sessionIDs, func(id NodeID) bool { return id == s.node.record.ID })
+	p.forgetDemandLocked(s.node.record.ID)
 	close(s.fenced)
 	for _, k := range p.out {
 		if k.probe.node == s.node.record.ID {

@@ -11,7 +11,7 @@ import (
 func TestADisableIsAcknowledgedByName(t *testing.T) {
 	f := newFleet(t, 3, "a", "b", "c", "d")
 	f.nodes["c"].deaf = true
-	f.pool.Detach(f.nodes["d"].session, false)
+	f.pool.Detach(f.now, f.nodes["d"].session, false, nil)
 	delete(f.nodes, "d")
 	v, _ := f.pool.KeyView(1)
 	k := v.Key.Disable(time.Time{}, "leaked")

@@ -18,6 +18,7 @@ func (p *Pool) Tick(now time.Time) {
 	for _, k := range p.out {
 		p.tickKeyLocked(now, k)
 	}
+	p.tickCapacityLocked(now)
 	for _, pr := range p.providers {
 		if pr.blamed && !pr.window.failing(now) {
 			pr.blamed = false

@@ -34,10 +34,12 @@ type Collector struct {
 	onMerged        func(time.Time, Batch)
 	unsaved         func() []pool.Health
 	saved           func([]pool.Health)
+	budgets         Budgets
 	events          func() []pool.Event
 	keyKnown        func(pool.KeyID) bool
 	tokenKnown      func(pool.TokenID) bool
 	loaded          []pool.Health
+	given           []pool.Budget
 	told            []pool.KeyID // that had a history at New, until Run has looked which of them are gone
 
 	mu         sync.RWMutex // guards what follows; held over no call of the store or of a hook
@@ -86,6 +88,22 @@ func SaveHealth(unsaved func() []pool.Health, saved func([]pool.Health)) Option 
 	return func(c *Collector) { c.unsaved, c.saved = unsaved, saved }
 }
 
+// Budgets is who knows what is given out of budgets.
+type Budgets interface {
+	UnsavedBudgets() []pool.Budget
+	BudgetsSaved([]pool.Budget)
+	SaveBudgets() <-chan struct{} // fires when somebody waits for a save
+}
+
+// SaveBudgets has each tick save what is given out of budgets, and a tick made at once when somebody waits for that.
+func SaveBudgets(b Budgets) Option { return func(c *Collector) { c.budgets = b } }
+
+type noBudgets struct{}
+
+func (noBudgets) UnsavedBudgets() []pool.Budget { return nil }
+func (noBudgets) BudgetsSaved([]pool.Budget)    {}
+func (noBudgets) SaveBudgets() <-chan struct{}  { return nil }
+
 // SaveEvents has each tick save what take answers, as the keys' history. What a full disk does not take is lost: it is for
 // people, and the next events are coming.
 func SaveEvents(take func() []pool.Event) Option { return func(c *Collector) { c.events = take } }
@@ -103,7 +121,7 @@ func New(store Store, now func() time.Time, opts ...Option) (*Collector, error) 
 		store: store, now: now, tickEvery: 200 * time.Millisecond, checkpointEvery: 30 * time.Second, chunkRows: 10_000,
 		log: slog.Default(), onMerged: func(time.Time, Batch) {},
 		unsaved: func() []pool.Health { return nil }, saved: func([]pool.Health) {},
-		events:   func() []pool.Event { return nil },
+		events: func() []pool.Event { return nil }, budgets: noBudgets{},
 		keyKnown: func(pool.KeyID) bool { return true }, tokenKnown: func(pool.TokenID) bool { return true },
 		table: newTable(), cursors: map[stream]Cursor{}, open: newOpenTick(), names: newNames(),
 		dirty: map[RowKey]struct{}{}, held: map[pool.KeyID]struct{}{},

@@ -20,7 +20,7 @@ func (c *Collector) load() error {
 	for _, cur := range kept.Cursors {
 		c.cursors[stream{cur.Node, cur.Epoch}] = cur
 	}
-	c.loaded, c.told = kept.Health, kept.Told
+	c.loaded, c.told, c.given = kept.Health, kept.Told, kept.Budgets
 	for _, h := range kept.Health {
 		c.held[h.Key] = struct{}{}
 	}
@@ -62,6 +62,9 @@ func (c *Collector) forgetUnknown() {
 
 // Health answers the health of keys as it was at New.
 func (c *Collector) Health() []pool.Health { return c.loaded }
+
+// Given answers what was given out of budgets, as it was at New.
+func (c *Collector) Given() []pool.Budget { return c.given }
 
 // LastSeq answers the last committed batch of a node's epoch.
 func (c *Collector) LastSeq(node pool.NodeID, epoch uint64) uint64 {

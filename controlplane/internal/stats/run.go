@@ -30,6 +30,8 @@ func (c *Collector) Run(ctx context.Context) error {
 			return c.finish()
 		case <-tick.C:
 			_, err = c.commit()
+		case <-c.budgets.SaveBudgets():
+			_, err = c.commit()
 		case <-check.C:
 			c.startCheckpoint()
 		case <-busy:
@@ -74,7 +76,7 @@ func (c *Collector) stop() {
 func (c *Collector) commit() (done bool, err error) {
 	polled := c.unsaved()
 	flight, gone := c.takeOff()
-	t := Tick{Seq: c.seq, Events: c.events(), DropEvents: gone}
+	t := Tick{Seq: c.seq, Events: c.events(), DropEvents: gone, Budgets: c.budgets.UnsavedBudgets()}
 	t.Health, t.DropHealth = c.sortHealth(polled, gone)
 	if flight != nil {
 		t.Rows, t.Cursors = flight.record(c.now())
@@ -82,7 +84,7 @@ func (c *Collector) commit() (done bool, err error) {
 			t.Seq++
 		}
 	}
-	if len(t.Cursors)+len(t.Health)+len(t.DropHealth)+len(t.Events)+len(t.DropEvents) > 0 {
+	if len(t.Cursors)+len(t.Health)+len(t.DropHealth)+len(t.Events)+len(t.DropEvents)+len(t.Budgets) > 0 {
 		err := c.store.CommitTick(t)
 		if c.tellFull(err) {
 			return false, nil
@@ -99,6 +101,9 @@ func (c *Collector) commit() (done bool, err error) {
 	}
 	if len(polled) > 0 {
 		c.saved(polled)
+	}
+	if len(t.Budgets) > 0 {
+		c.budgets.BudgetsSaved(t.Budgets)
 	}
 	return true, nil
 }

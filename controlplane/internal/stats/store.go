@@ -62,6 +62,7 @@ type Tick struct {
 	DropHealth []pool.KeyID
 	Events     []pool.Event // what happened with keys; the store keeps the last EventsKept of each
 	DropEvents []pool.KeyID // keys whose history goes
+	Budgets    []pool.Budget
 }
 
 // EventsKept is how many events of a key are kept.
@@ -85,4 +86,5 @@ type Loaded struct {
 	Cursors []Cursor
 	Health  []pool.Health
 	Told    []pool.KeyID // keys that have a history
+	Budgets []pool.Budget
 }

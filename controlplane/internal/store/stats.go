@@ -20,6 +20,7 @@ const (
 	statsTickLog = "ticklog" // number of the tick → TickRecord
 	statsTotals  = "totals"  // row → TotalRecord
 	statsHealth  = "health"  // key id → HealthRecord
+	statsBudgets = "budgets" // kind ‖ id ‖ dimension → BudgetRecord
 	statsEvents  = "events"  // key id ‖ number → EventRecord, of each key the last hundred
 )
 
@@ -32,7 +33,7 @@ func statsBuckets() []string {
 
 // laterStatsBuckets came with later releases. An older one does without them, so they do not raise the schema; OpenStats
 // makes those that are missing.
-func laterStatsBuckets() []string { return []string{statsEvents} }
+func laterStatsBuckets() []string { return []string{statsEvents, statsBudgets} }
 
 // Stats keeps counters, the cursors of the nodes that reported them, and the health of keys. It has a file of its own, so
 // that its commits never stand in front of a change of the configuration. Only one goroutine may use it at a time, but for

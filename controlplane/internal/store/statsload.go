@@ -20,6 +20,9 @@ func (s *Stats) LoadStats(each func(stats.Row) error) (loaded stats.Loaded, err 
 			return err
 		}
 		loaded.Told = keysWithEvents(tx.Bucket([]byte(statsEvents)))
+		if loaded.Budgets, err = readBudgets(tx.Bucket([]byte(statsBudgets))); err != nil {
+			return err
+		}
 		return loadHealth(tx, &loaded)
 	})
 	return loaded, err

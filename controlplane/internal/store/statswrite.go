@@ -37,6 +37,9 @@ func (s *Stats) CommitTick(t stats.Tick) error {
 				return err
 			}
 		}
+		if err := writeBudgets(tx.Bucket([]byte(statsBudgets)), t.Budgets); err != nil {
+			return err
+		}
 		return writeEvents(tx.Bucket([]byte(statsEvents)), t)
 	})
 }

@@ -63,10 +63,10 @@ func (c *circle) spot(point uint32) int {
 }
 
 // kin picks the key that is nearest to the request's affinity and not too busy.
-func (t *tier) kin(v *view, w *Want, miss *missed) (*Key, *leased) {
+func (t *tier) kin(v *view, w *Want, miss *missed) (found, bool) {
 	spots, distances, ok := t.nearby(v, w.Affinity)
 	if !ok {
-		return nil, nil
+		return found{}, false
 	}
 	most := t.mostLoans()
 	for range looks {
@@ -79,12 +79,12 @@ func (t *tier) kin(v *view, w *Want, miss *missed) (*Key, *leased) {
 		distances[best] = math.MaxUint32
 		turn := int(t.circle.turns[spots[best]])
 		if k := t.keys[turn]; float64(k.loans.Load()) <= most {
-			if of := t.ask(turn, w, miss); of != nil {
-				return k, of
+			if f, ok := t.ask(turn, w, miss); ok {
+				return f, true
 			}
 		}
 	}
-	return nil, nil
+	return found{}, false
 }
 
 // nearby answers the free keys of the view that lie closest behind each of the affinity's points; not ok: there are none.

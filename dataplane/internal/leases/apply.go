@@ -89,6 +89,7 @@ func (b *Book) completeLocked() {
 		b.keepProvidersLocked()
 		b.forgetHealthLocked()
 		b.sync, b.early = nil, map[KeyID]*health{}
+		b.keepSharesLocked()
 		b.lease.known.Store(true)
 	}
 	b.buildRingsLocked()
@@ -131,8 +132,10 @@ func (b *Book) putKeyLocked(k *leasev1.UpstreamKey) error {
 		return fmt.Errorf("weight %d is above %d", k.GetWeight(), maxWeight)
 	}
 	held := b.keys[id]
+	of.account = b.accountLocked(k)
 	if held == nil {
 		held = &Key{ID: id, book: b}
+		b.countUnderLocked(held, nil, of.account)
 		if h := b.early[id]; h != nil {
 			held.state.Store(h)
 			delete(b.early, id)
@@ -149,6 +152,7 @@ func (b *Book) putKeyLocked(k *leasev1.UpstreamKey) error {
 	if was.generation != of.generation {
 		held.marks.Store(nil)
 	}
+	b.countUnderLocked(held, was.account, of.account)
 	held.lease.Store(of)
 	if was.priority != of.priority || was.weight != of.weight || was.models != of.models {
 		b.moved[of.provider] = struct{}{}
@@ -199,7 +203,8 @@ func (b *Book) dropKeyLocked(id KeyID) {
 		return
 	}
 	gone := *k.lease.Load()
-	gone.enabled, gone.secret = false, Secret{}
+	b.countUnderLocked(k, gone.account, nil)
+	gone.enabled, gone.secret, gone.account = false, Secret{}, nil
 	k.lease.Store(&gone)
 	k.marks.Store(nil)
 	delete(b.keys, id)
@@ -218,13 +223,11 @@ func (b *Book) putTokenLocked(t *leasev1.ClientToken) error {
 	if err != nil {
 		return err
 	}
+	account, limits := b.tokenAccount(t)
 	b.tokens.Put(&tokens.Token{
 		ID: t.GetId(), Revision: t.GetRevision(), Hash: [32]byte(t.GetHash()), Providers: t.GetProviderIds(),
 		Models: t.GetModels(), ExpireTime: timeOf(t.GetExpireTime()), AllowedIPs: allowed,
-		Limits: tokens.Limits{
-			RequestsPerMinute: t.GetLimits().GetRequestsPerMinute(), TokensPerMinute: t.GetLimits().GetTokensPerMinute(),
-			MaxConcurrent: t.GetLimits().GetMaxConcurrent(),
-		},
+		Limits: limits, Account: account,
 		Tenant: t.GetTenant(), Cache: t.Cache,
 	})
 	return nil

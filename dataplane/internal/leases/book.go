@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"ollama-api-pool/dataplane/internal/capacity"
 	"ollama-api-pool/dataplane/internal/provider"
 	"ollama-api-pool/dataplane/internal/tokens"
 )
@@ -47,6 +48,8 @@ type Book struct {
 	log    *slog.Logger
 	lease  lease
 	tokens *tokens.Directory
+	shares *capacity.Table
+	asker  asker
 
 	counts  counts
 	signals signals
@@ -70,6 +73,7 @@ type Book struct {
 	lists map[string]*modelList // of the keys, by their text
 	moved map[string]struct{}   // providers whose rotation is to be made anew
 	wakes wakes
+	under map[*capacity.Account][]*Key // keys with limits, by what counts them
 }
 
 // NewBook makes an empty book: nothing can be served from it until a Session has filled it.
@@ -77,8 +81,10 @@ func NewBook(c Config) *Book {
 	b := &Book{
 		now: c.Now, wall: c.Wall, log: c.Logger, tokens: tokens.NewDirectory(), probes: make(chan Probe, 1024),
 		keys: map[KeyID]*Key{}, early: map[KeyID]*health{}, moved: map[string]struct{}{},
-		lists: map[string]*modelList{},
+		lists: map[string]*modelList{}, under: map[*capacity.Account][]*Key{},
 	}
+	b.shares = capacity.NewTable(capacity.Config{Now: b.now, Leased: b.lease.valid, Changed: b.roomChanged})
+	b.asker.shares = b.shares
 	if b.wall == nil {
 		b.wall = time.Now
 	}

@@ -3,6 +3,8 @@ package leases
 import (
 	"slices"
 	"time"
+
+	"ollama-api-pool/dataplane/internal/capacity"
 )
 
 // Want is what a request wants of a key.
@@ -10,15 +12,17 @@ type Want struct {
 	Provider string
 	Model    string  // empty: none in particular
 	Affinity uint64  // requests of the same affinity go to the same key if it is free and not too busy; 0: none
+	Tokens   uint64  // that the request is thought to take
 	Tried    []KeyID // not again
 }
 
 // Loan is a borrowed key for one attempt. It must end once: in Settle if it was dispatched, in Return if not.
 type Loan struct {
 	key        *Key
-	of         *leased       // as it was when borrowed: a signal speaks of this generation
-	from       *loans        // where it is counted out; nil: nowhere
-	probeUntil time.Duration // of the Book's clock; not 0: the loan is for one probe until then
+	of         *leased            // as it was when borrowed: a signal speaks of this generation
+	from       *loans             // where it is counted out; nil: nowhere
+	room       capacity.Admission // what it takes of the key's limits
+	probeUntil time.Duration      // of the Book's clock; not 0: the loan is for one probe until then
 }
 
 // KeyID answers whose loan it is.
@@ -41,7 +45,7 @@ func (l Loan) Usable() bool {
 	if l.probeUntil != 0 {
 		return now < l.probeUntil && l.key.probeable(b)
 	}
-	why, _ := l.key.blocked(l.of, now)
+	why, _ := l.key.barred(l.of, now)
 	return why == free
 }
 
@@ -57,15 +61,24 @@ func (l Loan) end() {
 // rotation. It costs the same however many keys there are and whatever is held against them: it asks the views which keys are
 // free, and those about one each. It does not allocate when a key is found, and takes no lock that another request holds.
 func (b *Book) Borrow(w Want) (Loan, error) {
+	if len(w.Tried) == 0 {
+		b.shares.Ask(w.Provider)
+	}
 	var miss missed
 	if l, ok := b.take(&w, &miss); ok {
 		return l, nil
 	}
+	if miss.crowded {
+		b.askForKeys(w.Provider, w.Tokens)
+	}
 	return Loan{}, miss.err()
 }
 
-// Return ends a loan that was never dispatched.
-func (b *Book) Return(l Loan) { l.end() }
+// Return ends a loan that was never dispatched: it has cost nothing.
+func (b *Book) Return(l Loan) {
+	l.end()
+	l.room.Refund()
+}
 
 // take is Borrow; without a key, miss tells why there is none.
 func (b *Book) take(w *Want, miss *missed) (Loan, bool) {
@@ -107,63 +120,71 @@ func (b *Book) choose(w *Want, miss *missed) (Loan, bool) {
 
 func (t *tier) lend(b *Book, v *view, w *Want, miss *missed) (Loan, bool) {
 	before := miss.barred
-	k, of := t.pick(v, w, miss)
+	f, ok := t.pick(v, w, miss)
 	if v.model == "" && miss.barred-before >= manyBars {
-		if v = b.ownView(t, v, w.Model); k == nil {
-			k, of = t.pick(v, w, miss)
+		if v = b.ownView(t, v, w.Model); !ok {
+			f, ok = t.pick(v, w, miss)
 		}
 	}
-	if k == nil {
+	if !ok {
 		return Loan{}, false
 	}
-	k.loans.Add(1)
+	f.key.loans.Add(1)
 	t.loans.out.Add(1)
-	return Loan{key: k, of: of, from: t.loans}, true
+	return Loan{key: f.key, of: f.of, room: f.room, from: t.loans}, true
 }
 
-func (t *tier) pick(v *view, w *Want, miss *missed) (*Key, *leased) {
+// found is a key that a request may have, and has been counted in under.
+type found struct {
+	key  *Key
+	of   *leased
+	room capacity.Admission
+}
+
+func (t *tier) pick(v *view, w *Want, miss *missed) (found, bool) {
 	if w.Affinity != 0 {
-		if k, of := t.kin(v, w, miss); k != nil {
-			return k, of
+		if f, ok := t.kin(v, w, miss); ok {
+			return f, true
 		}
 	}
 	for {
 		// The next borrower looks behind the key that serves, so that none inherits the turns of those that are out. If another
 		// request was faster, this one looks for the next turn.
 		turn := v.hand.Load()
-		k, of, skipped := t.good(v, turn, w, miss)
-		if k == nil || v.hand.CompareAndSwap(turn, turn+skipped+1) {
-			return k, of
+		f, skipped, ok := t.good(v, turn, w, miss)
+		if !ok || v.hand.CompareAndSwap(turn, turn+skipped+1) {
+			return f, ok
 		}
+		f.room.Refund()
 	}
 }
 
 // good answers the first key from this turn on that may serve, and how many turns of others lie before its.
-func (t *tier) good(v *view, turn uint64, w *Want, miss *missed) (k *Key, of *leased, skipped uint64) {
+func (t *tier) good(v *view, turn uint64, w *Want, miss *missed) (f found, skipped uint64, ok bool) {
 	for {
 		at, more := t.from(v, turn+skipped)
 		if skipped += more; at < 0 || skipped >= t.turns { // none, or the first again
-			return nil, nil, 0
+			return found{}, 0, false
 		}
-		if of = t.ask(at, w, miss); of != nil {
-			return t.keys[at], of, skipped
+		if f, ok = t.ask(at, w, miss); ok {
+			return f, skipped, true
 		}
 		if v.model == "" && miss.barred >= manyBars {
-			return nil, nil, 0
+			return found{}, 0, false
 		}
 		skipped++
 	}
 }
 
-// ask answers the key of this turn as it is now if the request may have it; nil: it may not. The views say which keys are worth
-// asking; what the key says itself is what counts.
-func (t *tier) ask(turn int, w *Want, miss *missed) *leased {
+// ask answers the key of this turn as it is now if the request may have it. The views say which keys are worth asking; what the
+// key says itself is what counts.
+func (t *tier) ask(turn int, w *Want, miss *missed) (found, bool) {
 	miss.looked++
 	k := t.keys[turn]
 	of := k.lease.Load()
 	if of.models != t.lists[t.list[turn]] && !of.models.match(w.Model) { // it has another list since the view was made
 		miss.model = true
-		return nil
+		return found{}, false
 	}
 	switch why, until := k.blockedFor(w.Model, of, miss.now); {
 	case why != free:
@@ -173,11 +194,17 @@ func (t *tier) ask(turn int, w *Want, miss *missed) *leased {
 		} else {
 			miss.barred++
 		}
-		return nil
+		return found{}, false
 	case slices.Contains(w.Tried, k.ID):
 		miss.tried = true
-		return nil
-	default:
-		return of
+		return found{}, false
+	case of.account == nil:
+		return found{key: k, of: of}, true
 	}
+	room, _, denied := of.account.Admit(w.Tokens)
+	if denied != nil { // somebody was faster, or it has no room for so many tokens
+		miss.full(k, denied)
+		return found{}, false
+	}
+	return found{k, of, room}, true
 }

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"ollama-api-pool/dataplane/internal/capacity"
 	"ollama-api-pool/dataplane/internal/provider"
 )
 
@@ -48,6 +49,7 @@ type leased struct {
 	priority   int32
 	weight     uint8 // 1 to 100
 	enabled    bool
+	account    *capacity.Account // what counts its use; nil: it has no limits
 }
 
 // modelList is what models a key may serve; nil: all. Keys with the same list share it.
@@ -67,8 +69,20 @@ const (
 	out           // until told
 )
 
-// blocked answers whether and why the key may not be used now, and when a cool-down ends.
+// blocked answers whether and why the key may not be lent now, and when that ends by itself; capacity.Never: when a loan ends.
 func (k *Key) blocked(of *leased, now time.Duration) (why block, until time.Duration) {
+	why, until = k.barred(of, now)
+	if why == out || of.account == nil {
+		return why, until
+	}
+	if busy := of.account.Busy(now); busy != 0 {
+		return cooling, max(until, busy)
+	}
+	return why, until
+}
+
+// barred is blocked for what is lent already: whether there is room for one more does not matter to it.
+func (k *Key) barred(of *leased, now time.Duration) (why block, until time.Duration) {
 	if of.over(k.book) {
 		return out, 0
 	}

@@ -3,6 +3,8 @@ package leases
 import (
 	"sync/atomic"
 	"time"
+
+	"ollama-api-pool/dataplane/internal/capacity"
 )
 
 // safety makes the holder's lease end before the grantor's, whatever their clocks' drift.
@@ -50,6 +52,9 @@ func (l *lease) check(now time.Duration) error {
 	}
 }
 
+// valid says whether the lease itself is in force, not only its grace.
+func (l *lease) valid(now time.Duration) bool { return int64(now) < l.until.Load() }
+
 // over says whether there was a lease and it and its grace are over.
 func (l *lease) over(now time.Duration) bool {
 	return l.until.Load() != 0 && int64(now) >= l.grace.Load()
@@ -64,8 +69,12 @@ func (l *lease) heardWithin(now, span time.Duration) bool {
 // is being renewed.
 func (b *Book) renew(sent, ttl, grace time.Duration) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
+	was := b.lease.valid(b.now())
 	b.lease.renew(sent, ttl, grace)
+	b.mu.Unlock()
+	if !was {
+		b.shares.Refresh() // the whole shares may be used again
+	}
 }
 
 // expire wipes everything if lease and grace are over, and says whether they were.
@@ -92,6 +101,7 @@ func (b *Book) wipeLocked() {
 		b.dropKeyLocked(id)
 	}
 	b.tokens.Keep(func(uint64) bool { return false })
+	b.shares.Keep(func(capacity.Name) bool { return false })
 	b.rings.Store(&map[string]*ring{})
 	clear(b.moved)
 	b.queues.Range(func(id, _ any) bool { // so that those who wait hear of it

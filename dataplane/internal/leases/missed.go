@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"ollama-api-pool/dataplane/internal/capacity"
 )
 
 // Why no key can be borrowed.
@@ -31,6 +33,7 @@ type missed struct {
 	notReady error // why the node may not serve at all
 
 	tried, cooling, forbidden, out, model bool
+	crowded                               bool // keys have no room for more at this node
 
 	barred int // keys met that are free, but not for the model
 	looked int // keys met altogether
@@ -61,7 +64,23 @@ func (m *missed) add(key *Key, why block, until time.Duration) {
 	m.recovers(recovery{until, key})
 }
 
+// slotLook is when a key is looked at again that is free as soon as a request with it ends: whoever ends one wakes those who wait.
+const slotLook = time.Second
+
+// full notes a key whose limits have no room for the request.
+func (m *missed) full(key *Key, d *capacity.Denial) {
+	m.cooling, m.crowded = true, true
+	wait := d.Wait
+	if wait <= 0 {
+		wait = slotLook
+	}
+	m.recovers(recovery{m.now + wait, key})
+}
+
 func (m *missed) recovers(r recovery) {
+	if r.at == capacity.Never {
+		r.at, m.crowded = m.now+slotLook, true
+	}
 	at := m.known
 	for at > 0 && m.soon[at-1].at > r.at {
 		at--
@@ -77,10 +96,13 @@ func (m *missed) recovers(r recovery) {
 // merge adds what was found out about other keys, whatever they are barred for; here the model is known.
 func (m *missed) merge(o *missed, model string) {
 	m.tried, m.cooling, m.forbidden = m.tried || o.tried, m.cooling || o.cooling, m.forbidden || o.forbidden
-	m.out, m.model = m.out || o.out, m.model || o.model
+	m.out, m.model, m.crowded = m.out || o.out, m.model || o.model, m.crowded || o.crowded
 	for _, r := range o.soon[:o.known] {
 		if bar := r.key.mark(model, r.key.lease.Load(), m.now); bar != nil && model != "" {
 			r.at = max(r.at, bar.until)
+		}
+		if r.at <= m.now { // it was expected by now, and is not back
+			r.at = m.now + slotLook
 		}
 		m.recovers(r)
 	}

@@ -15,18 +15,25 @@ func (s *session) send(ctx context.Context) error {
 	beat := time.NewTimer(jitter(every))
 	defer beat.Stop()
 	b := s.link.book
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	looked := b.now()
 	for {
 		var err error
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-s.link.leave:
-			err = s.stream.Send(&leasev1.SessionRequest{Message: &leasev1.SessionRequest_Leave{Leave: &leasev1.Leave{Reason: "stopping"}}})
+			err = s.stream.Send(&leasev1.SessionRequest{Message: &leasev1.SessionRequest_Leave{Leave: &leasev1.Leave{Reason: "stopping", Spent: wireHoldings(b.shares.Spent())}}})
 			_ = s.stream.CloseSend()
 			<-ctx.Done() // the control plane ends the session
 			return err
 		case <-s.applied.wake:
 			err = s.stream.Send(s.ack())
+		case <-look.C:
+			now := b.now()
+			err = s.tellCapacity(now - looked)
+			looked = now
 		case <-b.signals.wake:
 			if m := keySignals(b.signals.take()); m != nil {
 				err = s.stream.Send(m)
@@ -45,13 +52,32 @@ func (s *session) send(ctx context.Context) error {
 	}
 }
 
+// lookEvery is how often it is looked for what has come free of what is to be given back, and for what clients ask.
+const lookEvery = 200 * time.Millisecond
+
+// tellCapacity tells what was given back and what clients have asked for since the last time.
+func (s *session) tellCapacity(since time.Duration) error {
+	shares := s.link.book.shares
+	if shares.Giving() {
+		if err := s.stream.Send(s.ack()); err != nil {
+			return err
+		}
+	}
+	if wants := shares.Demand(since); len(wants) > 0 {
+		return s.stream.Send(wireDemand(wants))
+	}
+	return nil
+}
+
 func (s *session) ack() *leasev1.SessionRequest {
+	granted, held := s.link.book.shares.Report()
 	s.applied.mu.Lock()
 	refused := s.applied.refused
 	s.applied.refused = nil
 	s.applied.mu.Unlock()
 	return &leasev1.SessionRequest{Message: &leasev1.SessionRequest_Ack{Ack: &leasev1.Ack{
 		DeltaSeq: s.applied.delta.Load(), HealthSeq: s.applied.health.Load(), CommandSeq: s.applied.command.Load(), Rejected: refused,
+		GrantSeq: granted, Holdings: wireHoldings(held),
 	}}}
 }
 

@@ -60,6 +60,9 @@ func (l *Link) session(ctx context.Context, conn *grpc.ClientConn) (heard bool, 
 	l.book.beginSync()
 	l.welcomed(s.welcome, sent)
 	s.beats.renewed = sent
+	l.book.shares.Restart()
+	l.book.asker.connect(client, s.welcome.GetNodeEpoch())
+	defer l.book.asker.disconnect()
 	l.at("connected")
 	l.log.Info("session opened", "epoch", s.welcome.GetNodeEpoch(), "term", s.welcome.GetTerm(),
 		"lease", s.welcome.GetLeaseTtl().AsDuration().String())
@@ -92,6 +95,7 @@ func (s *session) open(ctx context.Context, client leasev1.LeaseServiceClient, c
 	l := s.link
 	hello := &leasev1.Hello{
 		InstanceId: l.instance, Zone: l.cfg.Zone, Version: l.cfg.Version, OpenKeys: l.book.openKeys(), NodeEpoch: l.epoch,
+		Holdings: wireHoldings(l.book.shares.Holdings()),
 	}
 	// An error of Send is io.EOF; the reason comes with Recv.
 	_ = s.stream.Send(&leasev1.SessionRequest{Message: &leasev1.SessionRequest_Hello{Hello: hello}})
@@ -150,6 +154,9 @@ func (s *session) receive() error {
 				}
 			}
 			s.applied.health.Store(m.Health.GetHealthSeq())
+			s.wake()
+		case *leasev1.SessionResponse_Grants:
+			b.applyGrants(m.Grants)
 			s.wake()
 		case *leasev1.SessionResponse_Command:
 			s.do(m.Command)

@@ -17,6 +17,7 @@ type Attempt struct {
 // Settle ends a loan: counts the attempt and acts on what it showed about the key. Exactly once per dispatched loan.
 func (b *Book) Settle(l Loan, a Attempt) {
 	l.end()
+	l.room.Settle(a.Usage.Input + a.Usage.Output)
 	b.counts.attempt(l.key.ID, l.of.provider, a)
 	b.judge(l, a.Model, a.Verdict)
 }

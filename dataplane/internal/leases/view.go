@@ -199,7 +199,7 @@ func (b *Book) whyNot(t *tier, v *view, now time.Duration) *missed {
 	if m := v.why.Load(); m != nil {
 		return m
 	}
-	m := &missed{}
+	m := &missed{now: now}
 	for turn, k := range t.keys {
 		switch of := k.lease.Load(); {
 		case v.free.has(turn): // the request has met it, or the next one will

@@ -35,9 +35,15 @@ type waiter struct {
 // Wait is Borrow for a request that would rather wait than be refused: if no key is free now but one will be within patience,
 // it waits for it; if none will, it answers at once. If ctx ends first, the error is that of ctx.
 func (b *Book) Wait(ctx context.Context, w Want, patience time.Duration) (Loan, error) {
+	if len(w.Tried) == 0 {
+		b.shares.Ask(w.Provider)
+	}
 	var miss missed
 	if l, ok := b.take(&w, &miss); ok {
 		return l, nil
+	}
+	if miss.crowded {
+		b.askForKeys(w.Provider, w.Tokens)
 	}
 	first, deadline := miss.firstBut(w.Tried), miss.now+patience
 	if first > deadline {
@@ -69,7 +75,11 @@ func (b *Book) Wait(ctx context.Context, w Want, patience time.Duration) (Loan, 
 	if ctx.Err() != nil {
 		return Loan{}, ctx.Err()
 	}
-	return b.Borrow(w) // tells why there is none, unless one has come at the last moment
+	miss = missed{}
+	if l, ok := b.take(&w, &miss); ok { // at the last moment
+		return l, nil
+	}
+	return Loan{}, miss.err()
 }
 
 func (b *Book) queueOf(providerID string) *queue {

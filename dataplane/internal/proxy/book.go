@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"ollama-api-pool/dataplane/internal/capacity"
 	"ollama-api-pool/dataplane/internal/leases"
 	"ollama-api-pool/dataplane/internal/provider"
 	"ollama-api-pool/dataplane/internal/tokens"
@@ -32,6 +33,7 @@ type directory interface {
 	Ready() error
 	Provider(id string) (*provider.Provider, bool)
 	Token(hash [32]byte) (*tokens.Token, error)
+	Acquire(ctx context.Context, of capacity.Name, tokens uint64) bool
 	Arrive()
 	Served(leases.Request)
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"ollama-api-pool/dataplane/internal/answers"
+	"ollama-api-pool/dataplane/internal/capacity"
 	"ollama-api-pool/dataplane/internal/leases"
 	"ollama-api-pool/dataplane/internal/provider"
 	"ollama-api-pool/dataplane/internal/tokens"
@@ -38,9 +39,9 @@ type exchange struct {
 	model string // as the upstream calls it, once aliases have been replaced
 	// stream is what the body asks for; Accept is no guide, as most SDKs always send application/json.
 	stream    bool
-	admission tokens.Admission // under the token's limits
-	kin       uint64           // requests with the same should go to the same key; 0: any
-	waitUntil time.Time        // for a key; zero: none was wanted yet
+	admission capacity.Admission // under the token's limits
+	kin       uint64             // requests with the same should go to the same key; 0: any
+	waitUntil time.Time          // for a key; zero: none was wanted yet
 	usage     provider.Usage
 	hideUsage bool // the client did not ask for the event with the usage
 	fromCache bool
@@ -199,7 +200,7 @@ func (p *Proxy) admit(x *exchange, providerID string) *problem {
 // borrow gets a key that is good at this moment, or says why there is none. It waits for one no longer than the provider's
 // patience, counted from the first time that the request wanted one.
 func (x *exchange) borrow(ctx context.Context) (loan, *problem) {
-	w := leases.Want{Provider: x.prov.ID, Model: bounded(x.model), Affinity: x.kin}
+	w := leases.Want{Provider: x.prov.ID, Model: bounded(x.model), Affinity: x.kin, Tokens: estimateInput(int64(len(x.body)))}
 	for range maxKeys {
 		w.Tried = x.tried
 		l, err := x.p.book.lend(ctx, w, x.patience())

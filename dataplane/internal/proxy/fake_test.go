@@ -18,6 +18,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"ollama-api-pool/dataplane/internal/capacity"
 	"ollama-api-pool/dataplane/internal/leases"
 	"ollama-api-pool/dataplane/internal/provider"
 	"ollama-api-pool/dataplane/internal/tokens"
@@ -91,6 +92,8 @@ func (b *fakeBook) Provider(id string) (*provider.Provider, bool) {
 	p, ok := b.providers[id]
 	return p, ok
 }
+
+func (b *fakeBook) Acquire(context.Context, capacity.Name, uint64) bool { return false }
 
 func (b *fakeBook) Token(hash [32]byte) (*tokens.Token, error) {
 	b.mu.Lock()

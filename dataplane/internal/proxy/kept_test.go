@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"ollama-api-pool/dataplane/internal/capacity"
 	"ollama-api-pool/dataplane/internal/leases"
 	"ollama-api-pool/dataplane/internal/provider"
 	"ollama-api-pool/dataplane/internal/tokens"
@@ -113,7 +114,7 @@ func TestPredecessor_A2(t *testing.T) {
 
 func TestAnAnswerThatIsKeptIsCountedAsOne(t *testing.T) {
 	b, _ := newKeepingBench(t)
-	b.limit(tokens.Limits{RequestsPerMinute: 5, TokensPerMinute: 1000})
+	b.limit(capacity.Limits{Most: capacity.Amounts{capacity.Requests: 5, capacity.Tokens: 1000}})
 	b.chat(askWhole)
 	b.chat(askWhole)
 	if a := b.chat(askStream); a.header.Get("X-Ratelimit-Remaining-Requests") != "2" || a.header.Get("X-Ratelimit-Remaining-Tokens") != "982" {

@@ -6,8 +6,8 @@ import (
 	"strconv"
 	"time"
 
+	"ollama-api-pool/dataplane/internal/capacity"
 	"ollama-api-pool/dataplane/internal/leases"
-	"ollama-api-pool/dataplane/internal/tokens"
 )
 
 // maxEstimate bounds what a body is thought to cost as long as no upstream has told: images are large and take few tokens.
@@ -15,13 +15,16 @@ const maxEstimate = 8 << 10
 
 // meter counts the request in under its token's limits, before its body is read: one that is over them costs nothing.
 func (x *exchange) meter() *problem {
-	m := x.token.Meter
-	if m == nil {
+	account := x.token.Account
+	if account == nil {
 		return nil
 	}
-	l := x.token.Limits
-	a, left, denied := m.Admit(l, estimateInput(max(x.r.ContentLength, 0)), x.p.now())
-	tellLimits(x.w.Header(), l, left)
+	estimate := estimateInput(max(x.r.ContentLength, 0))
+	a, left, denied := account.Admit(estimate)
+	if denied != nil && denied.Short && x.p.book.Acquire(x.r.Context(), account.Name(), estimate) {
+		a, left, denied = account.Admit(estimate)
+	}
+	tellLimits(x.w.Header(), x.token.Limits, left)
 	if denied != nil {
 		return problemTokenLimit(denied)
 	}
@@ -33,12 +36,12 @@ func (x *exchange) meter() *problem {
 // place free, or else when the exchange is over. One that no upstream was asked for has cost nothing.
 func (x *exchange) settleLimits() {
 	a := x.admission
-	x.admission = tokens.Admission{}
+	x.admission = capacity.Admission{}
 	if x.attempts == 0 && !x.fromCache {
-		a.Refund(x.p.now())
+		a.Refund()
 		return
 	}
-	a.Settle(x.usage.Input+x.usage.Output, x.p.now())
+	a.Settle(x.usage.Input + x.usage.Output)
 }
 
 // estimateInput answers what a body of so many bytes is thought to take.
@@ -48,7 +51,7 @@ func estimateInput(bytes int64) uint64 { return min(estimateTokens(bytes), maxEs
 func estimateTokens(bytes int64) uint64 { return uint64(bytes+3) / 4 }
 
 // tellLimits tells the limits that there are, under the names that SDKs read.
-func tellLimits(h http.Header, l tokens.Limits, left tokens.Allowance) {
+func tellLimits(h http.Header, l capacity.Limits, left capacity.Allowance) {
 	tell := func(limit, remaining, reset string, most, rest uint64, in time.Duration) {
 		if most == 0 {
 			return
@@ -58,14 +61,20 @@ func tellLimits(h http.Header, l tokens.Limits, left tokens.Allowance) {
 		h[reset] = []string{in.Round(time.Millisecond).String()}
 	}
 	tell("X-Ratelimit-Limit-Requests", "X-Ratelimit-Remaining-Requests", "X-Ratelimit-Reset-Requests",
-		l.RequestsPerMinute, left.Requests, left.RequestsIn)
+		l.Most[capacity.Requests], left.Requests, left.RequestsIn)
 	tell("X-Ratelimit-Limit-Tokens", "X-Ratelimit-Remaining-Tokens", "X-Ratelimit-Reset-Tokens",
-		l.TokensPerMinute, left.Tokens, left.TokensIn)
+		l.Most[capacity.Tokens], left.Tokens, left.TokensIn)
 }
 
 // problemTokenLimit says which of the token's limits is in the way; that is nobody's failure but the client's. It must not
 // speak of a quota: some SDKs give up then.
-func problemTokenLimit(d *tokens.Denial) *problem {
+func problemTokenLimit(d *capacity.Denial) *problem {
+	if d.Limit.Budget() {
+		return &problem{
+			status: http.StatusTooManyRequests, typ: "insufficient_quota", code: "insufficient_quota", wait: maxRetryAfter, end: leases.EndClientError,
+			final: true, message: fmt.Sprintf("This API key has used up its budget of %d %s.", d.Most, d.Limit),
+		}
+	}
 	p := &problem{
 		status: http.StatusTooManyRequests, typ: typeLimit, code: "rate_limit_exceeded", wait: d.Wait, end: leases.EndClientError,
 		message: fmt.Sprintf("This API key is limited to %d %s.", d.Most, d.Limit),

@@ -9,9 +9,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"ollama-api-pool/dataplane/internal/capacity"
 	"ollama-api-pool/dataplane/internal/leases"
 	"ollama-api-pool/dataplane/internal/provider"
-	"ollama-api-pool/dataplane/internal/tokens"
 )
 
 func TestTokenLimits(t *testing.T) {
@@ -20,11 +20,11 @@ func TestTokenLimits(t *testing.T) {
 			sendJSON(w, 200, strings.Replace(goodWhole, "{", `{"usage":{"prompt_tokens":10,"completion_tokens":20},`, 1))
 		})
 		defer stop()
-		b.limit(tokens.Limits{RequestsPerMinute: 2, TokensPerMinute: 1000})
+		b.limit(capacity.Limits{Most: capacity.Amounts{capacity.Requests: 2, capacity.Tokens: 1000}})
 		first := b.chat(askWhole)
 		for name, want := range map[string]string{
-			"X-Ratelimit-Limit-Requests": "2", "X-Ratelimit-Remaining-Requests": "1", "X-Ratelimit-Reset-Requests": "1m1s",
-			"X-Ratelimit-Limit-Tokens": "1000", "X-Ratelimit-Remaining-Tokens": "993", "X-Ratelimit-Reset-Tokens": "1m1s",
+			"X-Ratelimit-Limit-Requests": "2", "X-Ratelimit-Remaining-Requests": "1", "X-Ratelimit-Reset-Requests": "1m3s",
+			"X-Ratelimit-Limit-Tokens": "1000", "X-Ratelimit-Remaining-Tokens": "993", "X-Ratelimit-Reset-Tokens": "1m3s",
 		} {
 			if got := first.header.Get(name); got != want {
 				t.Errorf("%s is %q, want %q", name, got, want)
@@ -48,7 +48,7 @@ func TestTokenLimits(t *testing.T) {
 
 func TestARequestThatNobodyWasAskedForCostsNothing(t *testing.T) {
 	b := newBench(t, 0, nil)
-	b.limit(tokens.Limits{RequestsPerMinute: 2})
+	b.limit(capacity.Limits{Most: capacity.Amounts{capacity.Requests: 2}})
 	for range 4 {
 		if a := b.chat(askWhole); a.status != 503 || a.header.Get("X-Ratelimit-Remaining-Requests") != "1" {
 			t.Fatalf("%d, %s left", a.status, a.header.Get("X-Ratelimit-Remaining-Requests"))
@@ -68,7 +68,7 @@ func TestRequestsAtTheSameTime(t *testing.T) {
 		<-leave
 		sendJSON(w, 200, goodWhole)
 	})
-	b.limit(tokens.Limits{MaxConcurrent: 2})
+	b.limit(capacity.Limits{Most: capacity.Amounts{capacity.Concurrency: 2}})
 	done := make(chan answer)
 	for range 2 {
 		go func() { done <- b.chat(askWhole) }()
@@ -95,7 +95,7 @@ func TestAStreamThatIsDoneLeavesItsPlace(t *testing.T) {
 		sendStream(w, goodStream)
 		pause(r, time.Second)
 	}, func(t *testing.T, b *bench) {
-		b.limit(tokens.Limits{MaxConcurrent: 1, TokensPerMinute: 1000})
+		b.limit(capacity.Limits{Most: capacity.Amounts{capacity.Concurrency: 1, capacity.Tokens: 1000}})
 		resp, err := b.client.Do(b.request("POST", "/v1/chat/completions", askStream))
 		if err != nil {
 			t.Fatal(err)

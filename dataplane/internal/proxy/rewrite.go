@@ -24,7 +24,7 @@ func (x *exchange) rewrite() *problem {
 		edits[n], x.model = edit{x.asked.name, quoted}, to
 		n++
 	}
-	if x.stream && x.api.usageOnDemand && x.token.Limits.TokensPerMinute > 0 {
+	if x.stream && x.api.usageOnDemand && x.token.Limits.OfTokens() {
 		if e, ok := wantUsage(x.body, x.asked.options); ok {
 			edits[n], x.hideUsage = e, true
 			n++

@@ -5,15 +5,23 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
+	"ollama-api-pool/dataplane/internal/capacity"
 	"ollama-api-pool/dataplane/internal/provider"
 	"ollama-api-pool/dataplane/internal/tokens"
 )
 
 // limit gives the client's token limits.
-func (b *bench) limit(l tokens.Limits) {
+func (b *bench) limit(l capacity.Limits) {
 	hash := tokens.Digest(clientToken)
-	b.book.tokens[hash] = &tokens.Token{ID: 7, Hash: hash, Limits: l, Meter: &tokens.Meter{}}
+	b.book.tokens[hash] = &tokens.Token{ID: 7, Hash: hash, Limits: l, Account: capacity.Alone(sinceNow(), l)}
+}
+
+// sinceNow is a clock that begins now.
+func sinceNow() func() time.Duration {
+	began := time.Now()
+	return func() time.Duration { return time.Since(began) }
 }
 
 // change changes the settings of the provider ollama.
@@ -117,7 +125,7 @@ func TestUsageIsAskedForAndHidden(t *testing.T) {
 		{"no usage wanted", `{` + `"stream_options":{"include_usage":false},` + rest, `{"stream_options":{"include_usage":true},` + rest},
 		{"options behind an alias", `{"model":"gpt-x","stream":true,"stream_options":{}}`, `{"model":"m","stream":true,"stream_options":{"include_usage":true}}`},
 	} {
-		b.limit(tokens.Limits{TokensPerMinute: 1000})
+		b.limit(capacity.Limits{Most: capacity.Amounts{capacity.Tokens: 1000}})
 		a := b.chat(row.body)
 		if got != row.want {
 			t.Errorf("%s: upstream got %s", row.why, got)
@@ -129,12 +137,12 @@ func TestUsageIsAskedForAndHidden(t *testing.T) {
 			t.Errorf("%s: %s tokens are left", row.why, left)
 		}
 	}
-	b.limit(tokens.Limits{TokensPerMinute: 1000})
+	b.limit(capacity.Limits{Most: capacity.Amounts{capacity.Tokens: 1000}})
 	const asked = `{"stream_options":{"include_usage":true},` + rest
 	if a := b.chat(asked); got != asked || !strings.Contains(a.body, usage) {
 		t.Errorf("a client that asks for usage: upstream got %s, it got %s", got, a.body)
 	}
-	b.limit(tokens.Limits{RequestsPerMinute: 9})
+	b.limit(capacity.Limits{Most: capacity.Amounts{capacity.Requests: 9}})
 	if a := b.chat(`{` + rest); got != `{`+rest || !strings.Contains(a.body, usage) {
 		t.Errorf("without a bound of tokens: upstream got %s, the client %s", got, a.body)
 	}

@@ -36,25 +36,21 @@ func (d *Directory) Len() int {
 	return len(d.byID)
 }
 
-// Put adds the token, or replaces the one with its id or its digest. One that has limits goes on with the meter of its id.
+// Has says whether there is a token with this id.
+func (d *Directory) Has(id uint64) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	_, ok := d.byID[id]
+	return ok
+}
+
+// Put adds the token, or replaces the one with its id or its digest.
 func (d *Directory) Put(t *Token) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	var meter *Meter
-	if hash, ok := d.byID[t.ID]; ok {
-		if old, ok := d.table.get(hash); ok {
-			meter = old.Meter
-		}
-		if hash != t.Hash {
-			d.removeLocked(t.ID)
-		}
+	if hash, ok := d.byID[t.ID]; ok && hash != t.Hash {
+		d.removeLocked(t.ID)
 	}
-	if t.Limits == (Limits{}) {
-		meter = nil
-	} else if meter == nil {
-		meter = &Meter{}
-	}
-	t.Meter = meter
 	if other, ok := d.table.get(t.Hash); ok && other.ID != t.ID {
 		delete(d.byID, other.ID)
 	}

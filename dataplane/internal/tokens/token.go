@@ -16,6 +16,7 @@ import (
 	"slices"
 	"time"
 
+	"ollama-api-pool/dataplane/internal/capacity"
 	"ollama-api-pool/dataplane/internal/provider"
 )
 
@@ -23,22 +24,15 @@ import (
 type Token struct {
 	ID         uint64
 	Revision   uint64
-	Hash       [32]byte       // SHA-256 of the whole token
-	Providers  []string       // empty: all
-	Models     []string       // globs; empty: all
-	ExpireTime time.Time      // zero: never
-	AllowedIPs []netip.Prefix // empty: all
-	Limits     Limits
-	Meter      *Meter // what it uses now; nil: it has no limits. Set by the Directory
-	Tenant     string // tokens with the same one share kept answers; empty: none does
-	Cache      *bool  // whether answers are kept; nil: as the provider says
-}
-
-// Limits bounds what a token may use at this node; 0: no bound.
-type Limits struct {
-	RequestsPerMinute uint64
-	TokensPerMinute   uint64
-	MaxConcurrent     uint64
+	Hash       [32]byte          // SHA-256 of the whole token
+	Providers  []string          // empty: all
+	Models     []string          // globs; empty: all
+	ExpireTime time.Time         // zero: never
+	AllowedIPs []netip.Prefix    // empty: all
+	Limits     capacity.Limits   // what all nodes may use together
+	Account    *capacity.Account // what counts its use here; nil: it has no limits
+	Tenant     string            // tokens with the same one share kept answers; empty: none does
+	Cache      *bool             // whether answers are kept; nil: as the provider says
 }
 
 // Why a token does not allow a request.

@@ -1605,8 +1605,10 @@ type Want struct {
 	RequestsPerMinute uint64 `protobuf:"varint,4,opt,name=requests_per_minute,json=requestsPerMinute,proto3" json:"requests_per_minute,omitempty"`
 	// Tokens a minute, alike.
 	TokensPerMinute uint64 `protobuf:"varint,5,opt,name=tokens_per_minute,json=tokensPerMinute,proto3" json:"tokens_per_minute,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Budgets of which the node's share is spent, or nearly.
+	Short         []Dimension `protobuf:"varint,6,rep,packed,name=short,proto3,enum=pool.lease.v1.Dimension" json:"short,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Want) Reset() {
@@ -1672,6 +1674,13 @@ func (x *Want) GetTokensPerMinute() uint64 {
 		return x.TokensPerMinute
 	}
 	return 0
+}
+
+func (x *Want) GetShort() []Dimension {
+	if x != nil {
+		return x.Short
+	}
+	return nil
 }
 
 // AcquirePermitRequest says what a request needs that its node's share does not hold.
@@ -2801,14 +2810,15 @@ const file_pool_lease_v1_lease_proto_rawDesc = "" +
 	"\x05floor\x18\x05 \x01(\x04R\x05floor\x12\x16\n" +
 	"\x06window\x18\x06 \x01(\x04R\x06window\"3\n" +
 	"\x06Demand\x12)\n" +
-	"\x05wants\x18\x01 \x03(\v2\x13.pool.lease.v1.WantR\x05wants\"\xbc\x01\n" +
+	"\x05wants\x18\x01 \x03(\v2\x13.pool.lease.v1.WantR\x05wants\"\xec\x01\n" +
 	"\x04Want\x12'\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x13.pool.lease.v1.KindR\x04kind\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\x06R\x02id\x12\x1f\n" +
 	"\vprovider_id\x18\x03 \x01(\tR\n" +
 	"providerId\x12.\n" +
 	"\x13requests_per_minute\x18\x04 \x01(\x04R\x11requestsPerMinute\x12*\n" +
-	"\x11tokens_per_minute\x18\x05 \x01(\x04R\x0ftokensPerMinute\"\xa7\x01\n" +
+	"\x11tokens_per_minute\x18\x05 \x01(\x04R\x0ftokensPerMinute\x12.\n" +
+	"\x05short\x18\x06 \x03(\x0e2\x18.pool.lease.v1.DimensionR\x05short\"\xa7\x01\n" +
 	"\x14AcquirePermitRequest\x12\x1d\n" +
 	"\n" +
 	"node_epoch\x18\x01 \x01(\x04R\tnodeEpoch\x12'\n" +
@@ -2998,41 +3008,42 @@ var file_pool_lease_v1_lease_proto_depIdxs = []int32{
 	35, // 29: pool.lease.v1.Holding.dimension:type_name -> pool.lease.v1.Dimension
 	18, // 30: pool.lease.v1.Demand.wants:type_name -> pool.lease.v1.Want
 	34, // 31: pool.lease.v1.Want.kind:type_name -> pool.lease.v1.Kind
-	34, // 32: pool.lease.v1.AcquirePermitRequest.kind:type_name -> pool.lease.v1.Kind
-	33, // 33: pool.lease.v1.AcquirePermitResponse.retry_after:type_name -> google.protobuf.Duration
-	23, // 34: pool.lease.v1.NodeCommand.clear_cache:type_name -> pool.lease.v1.ClearCache
-	22, // 35: pool.lease.v1.NodeCommand.drain_node:type_name -> pool.lease.v1.DrainNode
-	34, // 36: pool.lease.v1.Rejection.kind:type_name -> pool.lease.v1.Kind
-	16, // 37: pool.lease.v1.Leave.spent:type_name -> pool.lease.v1.Holding
-	33, // 38: pool.lease.v1.Drain.reconnect_within:type_name -> google.protobuf.Duration
-	28, // 39: pool.lease.v1.KeySignals.signals:type_name -> pool.lease.v1.KeySignal
-	36, // 40: pool.lease.v1.KeySignal.reason:type_name -> pool.lease.v1.Reason
-	33, // 41: pool.lease.v1.KeySignal.retry_after:type_name -> google.protobuf.Duration
-	30, // 42: pool.lease.v1.HealthUpdate.keys:type_name -> pool.lease.v1.KeyHealth
-	0,  // 43: pool.lease.v1.KeyHealth.state:type_name -> pool.lease.v1.KeyHealth.State
-	36, // 44: pool.lease.v1.KeyHealth.reason:type_name -> pool.lease.v1.Reason
-	33, // 45: pool.lease.v1.KeyHealth.open_for:type_name -> google.protobuf.Duration
-	33, // 46: pool.lease.v1.KeyHealth.probe_ttl:type_name -> google.protobuf.Duration
-	37, // 47: pool.lease.v1.ResourceDelta.keys:type_name -> pool.lease.v1.UpstreamKey
-	32, // 48: pool.lease.v1.ResourceDelta.removed:type_name -> pool.lease.v1.Removed
-	38, // 49: pool.lease.v1.ResourceDelta.tokens:type_name -> pool.lease.v1.ClientToken
-	39, // 50: pool.lease.v1.ResourceDelta.providers:type_name -> pool.lease.v1.Provider
-	34, // 51: pool.lease.v1.Removed.kind:type_name -> pool.lease.v1.Kind
-	1,  // 52: pool.lease.v1.LeaseService.Join:input_type -> pool.lease.v1.JoinRequest
-	3,  // 53: pool.lease.v1.LeaseService.RenewCertificate:input_type -> pool.lease.v1.RenewCertificateRequest
-	5,  // 54: pool.lease.v1.LeaseService.Session:input_type -> pool.lease.v1.SessionRequest
-	40, // 55: pool.lease.v1.LeaseService.ReportOutcomes:input_type -> pool.lease.v1.ReportOutcomesRequest
-	19, // 56: pool.lease.v1.LeaseService.AcquirePermit:input_type -> pool.lease.v1.AcquirePermitRequest
-	2,  // 57: pool.lease.v1.LeaseService.Join:output_type -> pool.lease.v1.JoinResponse
-	4,  // 58: pool.lease.v1.LeaseService.RenewCertificate:output_type -> pool.lease.v1.RenewCertificateResponse
-	6,  // 59: pool.lease.v1.LeaseService.Session:output_type -> pool.lease.v1.SessionResponse
-	41, // 60: pool.lease.v1.LeaseService.ReportOutcomes:output_type -> pool.lease.v1.ReportOutcomesResponse
-	20, // 61: pool.lease.v1.LeaseService.AcquirePermit:output_type -> pool.lease.v1.AcquirePermitResponse
-	57, // [57:62] is the sub-list for method output_type
-	52, // [52:57] is the sub-list for method input_type
-	52, // [52:52] is the sub-list for extension type_name
-	52, // [52:52] is the sub-list for extension extendee
-	0,  // [0:52] is the sub-list for field type_name
+	35, // 32: pool.lease.v1.Want.short:type_name -> pool.lease.v1.Dimension
+	34, // 33: pool.lease.v1.AcquirePermitRequest.kind:type_name -> pool.lease.v1.Kind
+	33, // 34: pool.lease.v1.AcquirePermitResponse.retry_after:type_name -> google.protobuf.Duration
+	23, // 35: pool.lease.v1.NodeCommand.clear_cache:type_name -> pool.lease.v1.ClearCache
+	22, // 36: pool.lease.v1.NodeCommand.drain_node:type_name -> pool.lease.v1.DrainNode
+	34, // 37: pool.lease.v1.Rejection.kind:type_name -> pool.lease.v1.Kind
+	16, // 38: pool.lease.v1.Leave.spent:type_name -> pool.lease.v1.Holding
+	33, // 39: pool.lease.v1.Drain.reconnect_within:type_name -> google.protobuf.Duration
+	28, // 40: pool.lease.v1.KeySignals.signals:type_name -> pool.lease.v1.KeySignal
+	36, // 41: pool.lease.v1.KeySignal.reason:type_name -> pool.lease.v1.Reason
+	33, // 42: pool.lease.v1.KeySignal.retry_after:type_name -> google.protobuf.Duration
+	30, // 43: pool.lease.v1.HealthUpdate.keys:type_name -> pool.lease.v1.KeyHealth
+	0,  // 44: pool.lease.v1.KeyHealth.state:type_name -> pool.lease.v1.KeyHealth.State
+	36, // 45: pool.lease.v1.KeyHealth.reason:type_name -> pool.lease.v1.Reason
+	33, // 46: pool.lease.v1.KeyHealth.open_for:type_name -> google.protobuf.Duration
+	33, // 47: pool.lease.v1.KeyHealth.probe_ttl:type_name -> google.protobuf.Duration
+	37, // 48: pool.lease.v1.ResourceDelta.keys:type_name -> pool.lease.v1.UpstreamKey
+	32, // 49: pool.lease.v1.ResourceDelta.removed:type_name -> pool.lease.v1.Removed
+	38, // 50: pool.lease.v1.ResourceDelta.tokens:type_name -> pool.lease.v1.ClientToken
+	39, // 51: pool.lease.v1.ResourceDelta.providers:type_name -> pool.lease.v1.Provider
+	34, // 52: pool.lease.v1.Removed.kind:type_name -> pool.lease.v1.Kind
+	1,  // 53: pool.lease.v1.LeaseService.Join:input_type -> pool.lease.v1.JoinRequest
+	3,  // 54: pool.lease.v1.LeaseService.RenewCertificate:input_type -> pool.lease.v1.RenewCertificateRequest
+	5,  // 55: pool.lease.v1.LeaseService.Session:input_type -> pool.lease.v1.SessionRequest
+	40, // 56: pool.lease.v1.LeaseService.ReportOutcomes:input_type -> pool.lease.v1.ReportOutcomesRequest
+	19, // 57: pool.lease.v1.LeaseService.AcquirePermit:input_type -> pool.lease.v1.AcquirePermitRequest
+	2,  // 58: pool.lease.v1.LeaseService.Join:output_type -> pool.lease.v1.JoinResponse
+	4,  // 59: pool.lease.v1.LeaseService.RenewCertificate:output_type -> pool.lease.v1.RenewCertificateResponse
+	6,  // 60: pool.lease.v1.LeaseService.Session:output_type -> pool.lease.v1.SessionResponse
+	41, // 61: pool.lease.v1.LeaseService.ReportOutcomes:output_type -> pool.lease.v1.ReportOutcomesResponse
+	20, // 62: pool.lease.v1.LeaseService.AcquirePermit:output_type -> pool.lease.v1.AcquirePermitResponse
+	58, // [58:63] is the sub-list for method output_type
+	53, // [53:58] is the sub-list for method input_type
+	53, // [53:53] is the sub-list for extension type_name
+	53, // [53:53] is the sub-list for extension extendee
+	0,  // [0:53] is the sub-list for field type_name
 }
 
 func init() { file_pool_lease_v1_lease_proto_init() }
