@@ -22,7 +22,7 @@ func (s cacheService) GetCacheStats(ctx context.Context, req *adminv1.GetCacheSt
 	resp := &adminv1.GetCacheStatsResponse{}
 	var all []pool.CacheStatus
 	for _, v := range s.pool.Nodes(s.now()) {
-		if v.State != pool.NodeLive {
+		if !v.Connected() {
 			continue
 		}
 		node := &adminv1.NodeCache{Node: string(v.Record.ID), Region: v.Record.Region, AsOfTime: stamp(v.StatusTime)}

@@ -68,6 +68,13 @@ func noNode() *refusal {
 	return &refusal{code: codes.NotFound, reason: adminv1.ErrorReason_ERROR_REASON_NODE_NOT_FOUND, text: "there is no such node"}
 }
 
+func evictedNode() *refusal {
+	return &refusal{
+		code: codes.FailedPrecondition, reason: adminv1.ErrorReason_ERROR_REASON_NODE_EVICTED,
+		text: "the node was evicted, which cannot be undone: let its machine join under another name",
+	}
+}
+
 func conflict(reason adminv1.ErrorReason, text string, current proto.Message) *refusal {
 	return &refusal{code: codes.Aborted, reason: reason, text: text, current: current}
 }

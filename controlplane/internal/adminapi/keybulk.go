@@ -8,9 +8,10 @@ import (
 	adminv1 "ollama-api-pool/gen/pool/admin/v1"
 )
 
-// changeKeys changes all named keys in one transaction, or none if one is missing or the others refuse.
+// changeKeys changes all named keys in one transaction, or none if one is missing or first, which is called with all of them,
+// refuses.
 func (a *API) changeKeys(
-	ctx context.Context, all []named, provider string, change func(pool.Key) pool.Key, allowed func([]pool.Key) error,
+	ctx context.Context, all []named, provider string, change func(pool.Key) pool.Key, first func([]pool.Key) error,
 ) ([]pool.Key, error) {
 	of, err := providerOf(ctx, provider)
 	if err != nil {
@@ -30,7 +31,7 @@ func (a *API) changeKeys(
 		if len(missing) > 0 {
 			return noKey(missing[0].field)
 		}
-		if err := allowed(keys); err != nil {
+		if err := first(keys); err != nil {
 			return err
 		}
 		for i, k := range keys {
@@ -77,19 +78,36 @@ func (s keyService) DisableKeys(ctx context.Context, req *adminv1.DisableKeysReq
 	}
 	until := after(s.now(), req.GetDuration())
 	disable := func(k pool.Key) pool.Key { return k.Disable(until, req.GetNote()) }
-	allowed := s.leavesOne
-	if req.GetForce() {
-		allowed = always
+	first := func(keys []pool.Key) error {
+		if !req.GetForce() {
+			if err := s.leavesOne(keys); err != nil {
+				return err
+			}
+		}
+		if req.GetCancelInFlight() {
+			s.cancelInFlight(keys)
+		}
+		return nil
 	}
-	keys, err := s.changeKeys(ctx, names(req.GetApiKey(), req.GetId(), req.GetIds(), nil), req.GetProvider(), disable, allowed)
+	keys, err := s.changeKeys(ctx, names(req.GetApiKey(), req.GetId(), req.GetIds(), nil), req.GetProvider(), disable, first)
 	if err != nil {
 		return nil, err
 	}
-	receipt := s.receipt(ctx, wait, whereAny(keys))
+	receipt := s.keysReceipt(ctx, wait, keys)
 	return &adminv1.DisableKeysResponse{ApiKeys: s.keysNow(keys), Receipt: receipt}, nil
 }
 
 func always([]pool.Key) error { return nil }
+
+// cancelInFlight has requests that are under way with the keys end with the disable or the removal that is about to be
+// committed, so that one message tells both.
+func (a *API) cancelInFlight(keys []pool.Key) {
+	ids := make([]pool.KeyID, len(keys))
+	for i, k := range keys {
+		ids[i] = k.ID
+	}
+	a.pool.CancelInFlight(ids)
+}
 
 // leavesOne refuses to take out the last usable key of a provider. Keys that could not serve anyway may always go.
 func (a *API) leavesOne(going []pool.Key) error {
@@ -138,7 +156,7 @@ func (s keyService) DeleteKeys(ctx context.Context, req *adminv1.DeleteKeysReque
 	if len(all) == 0 {
 		return nil, namesNone("id, ids, apiKey or apiKeys")
 	}
-	deleted, missing, receipt, err := s.deleteKeys(ctx, all, req.GetProvider())
+	deleted, missing, receipt, err := s.deleteKeys(ctx, all, req.GetProvider(), req.GetCancelInFlight())
 	if err != nil {
 		return nil, err
 	}
@@ -147,7 +165,7 @@ func (s keyService) DeleteKeys(ctx context.Context, req *adminv1.DeleteKeysReque
 
 // DeleteKey deletes one key.
 func (s keyService) DeleteKey(ctx context.Context, req *adminv1.DeleteKeyRequest) (*adminv1.DeleteKeyResponse, error) {
-	deleted, _, receipt, err := s.deleteKeys(ctx, []named{{id: req.GetId()}}, "")
+	deleted, _, receipt, err := s.deleteKeys(ctx, []named{{id: req.GetId()}}, "", false)
 	if err != nil {
 		return nil, err
 	}
@@ -157,7 +175,9 @@ func (s keyService) DeleteKey(ctx context.Context, req *adminv1.DeleteKeyRequest
 	return &adminv1.DeleteKeyResponse{Receipt: receipt}, nil
 }
 
-func (a *API) deleteKeys(ctx context.Context, all []named, body string) (deleted, missing int, receipt *adminv1.RevocationReceipt, err error) {
+func (a *API) deleteKeys(
+	ctx context.Context, all []named, body string, cancel bool,
+) (deleted, missing int, receipt *adminv1.RevocationReceipt, err error) {
 	provider, err := providerOf(ctx, body)
 	if err != nil {
 		return 0, 0, nil, err
@@ -171,13 +191,19 @@ func (a *API) deleteKeys(ctx context.Context, all []named, body string) (deleted
 		var absent []named
 		var err error
 		keys, absent, err = resolve(tx, all, provider)
+		if err != nil {
+			return err
+		}
 		missing = len(absent)
+		if cancel {
+			a.cancelInFlight(keys)
+		}
 		for _, k := range keys {
-			if err == nil {
-				err = tx.DeleteKey(k.ID)
+			if err := tx.DeleteKey(k.ID); err != nil {
+				return err
 			}
 		}
-		return err
+		return nil
 	})
 	if err != nil {
 		return 0, 0, nil, err
@@ -185,5 +211,5 @@ func (a *API) deleteKeys(ctx context.Context, all []named, body string) (deleted
 	if len(keys) == 0 {
 		return 0, missing, &adminv1.RevocationReceipt{}, nil
 	}
-	return len(keys), missing, a.receipt(ctx, wait, whereAny(keys)), nil
+	return len(keys), missing, a.keysReceipt(ctx, wait, keys), nil
 }

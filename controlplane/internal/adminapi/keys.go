@@ -81,7 +81,15 @@ func (s keyService) newKey(ctx context.Context, req *adminv1.CreateKeyRequest) (
 	k := pool.Key{
 		Provider: orDefault(provider), Secret: pool.NewSecret(req.GetApiKey()), Display: pool.Display(req.GetApiKey()),
 		Label: req.GetLabel(), Models: req.GetModels(), Weight: 1, Priority: int(req.GetPriority()), Regions: req.GetRegions(),
-		ExpireTime: after(s.now(), req.GetTtl()),
+		ExpireTime: after(s.now(), req.GetTtl()), Group: req.GetGroup(),
+	}
+	if k.MaxStale, err = readMaxStale(req.GetMaxStale()); err != nil {
+		return pool.Key{}, err
+	}
+	for _, part := range keyLimits {
+		if err := setKeyLimit(&k.Limits, req.GetLimits(), part); err != nil {
+			return pool.Key{}, err
+		}
 	}
 	if k.Label == "" {
 		k.Label = req.GetUsername()

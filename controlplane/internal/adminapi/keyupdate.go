@@ -13,13 +13,21 @@ import (
 	adminv1 "ollama-api-pool/gen/pool/admin/v1"
 )
 
+// keyFields are what an operator may change of a key, and keyParts the field that is a message.
+var (
+	keyFields = slices.Concat(
+		[]string{"label", "weight", "priority", "models", "regions", "expire_time", "group", "max_stale", "limits"}, keyLimits,
+	)
+	keyParts = map[string][]string{"limits": keyLimits}
+)
+
 // UpdateKey changes what the mask names.
 func (s keyService) UpdateKey(ctx context.Context, req *adminv1.UpdateKeyRequest) (*adminv1.UpdateKeyResponse, error) {
 	provider, err := providerOf(ctx, "")
 	if err != nil {
 		return nil, err
 	}
-	fields, err := changed(req.GetUpdateMask(), "label", "weight", "priority", "models", "regions", "expire_time")
+	fields, err := changed(req.GetUpdateMask(), keyFields...)
 	if err != nil {
 		return nil, err
 	}
@@ -51,8 +59,10 @@ func (s keyService) UpdateKey(ctx context.Context, req *adminv1.UpdateKeyRequest
 	return &adminv1.UpdateKeyResponse{ApiKey: s.keyNow(k)}, nil
 }
 
+// applyKey sets the named fields and checks the key that comes of it. On an error, k is good for nothing.
 func applyKey(k *pool.Key, to *adminv1.ApiKey, fields []string) error {
-	for _, f := range fields {
+	for _, f := range withParts(fields, keyParts) {
+		var err error
 		switch f {
 		case "label":
 			k.Label = to.GetLabel()
@@ -65,11 +75,16 @@ func applyKey(k *pool.Key, to *adminv1.ApiKey, fields []string) error {
 		case "regions":
 			k.Regions = slices.Clone(to.GetRegions())
 		case "expire_time":
-			expires, err := expireTime(to.GetExpireTime())
-			if err != nil {
-				return err
-			}
-			k.ExpireTime = expires
+			k.ExpireTime, err = expireTime(to.GetExpireTime())
+		case "group":
+			k.Group = to.GetGroup()
+		case "max_stale":
+			k.MaxStale, err = readMaxStale(to.GetMaxStale())
+		default:
+			err = setKeyLimit(&k.Limits, to.GetLimits(), f)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	if r := checkKey(*k); r != nil {

@@ -17,6 +17,7 @@ func (a *API) wireKey(v pool.KeyView) *adminv1.ApiKey {
 		Models: k.Models, Weight: int32(k.Weight), Priority: int32(k.Priority), Regions: k.Regions,
 		CreateTime: stamp(k.CreateTime), ExpireTime: stamp(k.ExpireTime),
 		Stats: a.wireKeyStats(v), Holders: texts(v.Holders), Revision: wireRevision(k.Revision), Note: k.Note, Category: k.Category,
+		Group: k.Group, Limits: wireKeyLimits(k.Limits), MaxStale: k.MaxStale.Seconds(),
 	}
 }
 

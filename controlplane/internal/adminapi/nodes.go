@@ -16,7 +16,7 @@ const (
 	joinTokenPrefix = "join-"
 )
 
-// nodeService shows the fleet and lets nodes into it.
+// nodeService shows the fleet, lets nodes into it and puts them out.
 type nodeService struct {
 	adminv1.UnimplementedNodeServiceServer
 	*API
@@ -42,12 +42,20 @@ func (s nodeService) ListNodes(context.Context, *adminv1.ListNodesRequest) (*adm
 
 // GetNode answers one node.
 func (s nodeService) GetNode(_ context.Context, req *adminv1.GetNodeRequest) (*adminv1.GetNodeResponse, error) {
+	node, err := s.nodeNow(req.GetId())
+	if err != nil {
+		return nil, err
+	}
+	return &adminv1.GetNodeResponse{Node: node}, nil
+}
+
+func (s nodeService) nodeNow(id string) (*adminv1.Node, error) {
 	all := s.pool.Nodes(s.now())
-	i := slices.IndexFunc(all, func(v pool.NodeView) bool { return string(v.Record.ID) == req.GetId() })
+	i := slices.IndexFunc(all, func(v pool.NodeView) bool { return string(v.Record.ID) == id })
 	if i < 0 {
 		return nil, noNode()
 	}
-	return &adminv1.GetNodeResponse{Node: wireNode(all[i])}, nil
+	return wireNode(all[i]), nil
 }
 
 // CreateJoinToken makes a token that lets one node in, and answers it for the only time.

@@ -46,7 +46,17 @@ func waitOf(ctx context.Context) (time.Duration, error) {
 func (a *API) receipt(ctx context.Context, wait time.Duration, fits func(region string) bool) *adminv1.RevocationReceipt {
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	r := a.pool.Receipt(ctx, a.now(), fits)
+	return wireReceipt(a.pool.Receipt(ctx, a.now(), fits))
+}
+
+// keysReceipt is receipt for keys that were just disabled or deleted.
+func (a *API) keysReceipt(ctx context.Context, wait time.Duration, keys []pool.Key) *adminv1.RevocationReceipt {
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	return wireReceipt(a.pool.KeysReceipt(ctx, a.now(), whereAny(keys), keys))
+}
+
+func wireReceipt(r pool.Receipt) *adminv1.RevocationReceipt {
 	wire := &adminv1.RevocationReceipt{Acknowledged: texts(r.Acknowledged), Pending: texts(r.Pending)}
 	for _, u := range r.Unreachable {
 		wire.Unreachable = append(wire.Unreachable, &adminv1.UnreachableNode{Node: string(u.Node), StopsBy: stamp(u.StopsBy)})

@@ -36,6 +36,9 @@ var policy = caller.Policy{
 
 	adminv1.NodeService_ListNodes_FullMethodName:       caller.RoleViewer,
 	adminv1.NodeService_GetNode_FullMethodName:         caller.RoleViewer,
+	adminv1.NodeService_DrainNode_FullMethodName:       caller.RoleOperator,
+	adminv1.NodeService_ResumeNode_FullMethodName:      caller.RoleOperator,
+	adminv1.NodeService_EvictNode_FullMethodName:       caller.RoleAdmin,
 	adminv1.NodeService_CreateJoinToken_FullMethodName: caller.RoleAdmin,
 
 	adminv1.StatsService_GetStats_FullMethodName:       caller.RoleViewer,

@@ -16,6 +16,7 @@ const (
 	maxGlob  = 200
 	maxLabel = pool.MaxLabel
 	maxNote  = 500
+	maxGroup = 100
 )
 
 var (
@@ -52,6 +53,14 @@ func checkText(field, text string, limit int) *refusal {
 	}
 	if strings.ContainsFunc(text, pool.Steers) {
 		return invalid(field, "holds a control character")
+	}
+	return nil
+}
+
+// checkTrimmed refuses a name that would look like another one.
+func checkTrimmed(field, text string) *refusal {
+	if strings.TrimSpace(text) != text {
+		return invalid(field, "has white space at its beginning or end")
 	}
 	return nil
 }
@@ -93,6 +102,8 @@ func checkRange(field string, n, low, high int32) *refusal {
 func checkKey(k pool.Key) *refusal {
 	return firstOf(
 		checkText("label", k.Label, maxLabel),
+		checkTrimmed("group", k.Group),
+		checkText("group", k.Group, maxGroup),
 		checkModels(k.Models),
 		checkRegions(k.Regions),
 		checkRange("weight", int32(k.Weight), 1, 100),

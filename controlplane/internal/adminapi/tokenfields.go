@@ -17,13 +17,11 @@ const (
 
 // tokenFields are what an operator may change of a token, and tokenParts the fields that are messages.
 var (
-	tokenFields = []string{
-		"name", "provider", "models", "expire_time", "allowed_cidrs", "tenant", "cache",
-		"limits", "limits.requests_per_minute", "limits.tokens_per_minute", "limits.max_concurrent",
-	}
-	tokenParts = map[string][]string{
-		"limits": {"limits.requests_per_minute", "limits.tokens_per_minute", "limits.max_concurrent"},
-	}
+	tokenFields = slices.Concat(
+		[]string{"name", "provider", "models", "expire_time", "allowed_cidrs", "tenant", "cache", "limits", "budget"},
+		tokenLimits, tokenBudget,
+	)
+	tokenParts = map[string][]string{"limits": tokenLimits, "budget": tokenBudget}
 )
 
 // applyToken sets the named fields and checks the token that comes of it, but not whether there is such a provider. On an
@@ -46,12 +44,8 @@ func applyToken(t *pool.Token, to *adminv1.ClientToken, fields []string) error {
 			t.Tenant = to.GetTenant()
 		case "cache":
 			t.Cache = to.Cache
-		case "limits.requests_per_minute":
-			t.Limits.RequestsPerMinute = uint64(to.GetLimits().GetRequestsPerMinute())
-		case "limits.tokens_per_minute":
-			t.Limits.TokensPerMinute = uint64(to.GetLimits().GetTokensPerMinute())
-		case "limits.max_concurrent":
-			t.Limits.MaxConcurrent = uint64(to.GetLimits().GetMaxConcurrent())
+		default:
+			err = setTokenBound(&t.Limits, to, f)
 		}
 		if err != nil {
 			return err

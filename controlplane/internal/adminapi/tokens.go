@@ -103,7 +103,7 @@ func (s tokenService) CreateToken(ctx context.Context, req *adminv1.CreateTokenR
 func (a *API) described(req *adminv1.CreateTokenRequest, provider pool.ProviderID) *adminv1.ClientToken {
 	return &adminv1.ClientToken{
 		Name: req.GetName(), Provider: string(provider), Models: req.GetModels(), ExpireTime: stamp(after(a.now(), req.GetExpiresIn())),
-		Limits: req.GetLimits(), AllowedCidrs: req.GetAllowedCidrs(), Tenant: req.GetTenant(), Cache: req.Cache,
+		Limits: req.GetLimits(), Budget: req.GetBudget(), AllowedCidrs: req.GetAllowedCidrs(), Tenant: req.GetTenant(), Cache: req.Cache,
 	}
 }
 

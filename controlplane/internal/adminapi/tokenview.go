@@ -15,10 +15,7 @@ func (a *API) wireToken(t pool.Token) *adminv1.ClientToken {
 	w := &adminv1.ClientToken{
 		Id: t.ID.String(), Name: t.Name, Display: t.Display, Status: status, Provider: string(t.Provider), Models: t.Models,
 		CreateTime: stamp(t.CreateTime), ExpireTime: stamp(t.ExpireTime), Stats: wireTokenStats(a.stats.Token(t.ID)),
-		Limits: &adminv1.TokenLimits{
-			RequestsPerMinute: int32(t.Limits.RequestsPerMinute), TokensPerMinute: int32(t.Limits.TokensPerMinute),
-			MaxConcurrent: int32(t.Limits.MaxConcurrent),
-		},
+		Limits: wireTokenLimits(t.Limits), Budget: wireBudget(t.Limits),
 		Tenant: t.Tenant, Cache: t.Cache, Revision: wireRevision(t.Revision),
 	}
 	for _, p := range t.AllowedCIDRs {

@@ -149,10 +149,12 @@ func (p *Pool) KeyCounts(now time.Time) map[ProviderID]KeyCount {
 
 // The states of a node.
 const (
-	NodeLive  = "live"  // has a session
-	NodeAway  = "away"  // has none, but may go on serving under lease or grace
-	NodeGone  = "gone"  // can no longer serve
-	NodeNever = "never" // joined, but never had a session
+	NodeLive     = "live"     // has a session
+	NodeDraining = "draining" // has a session, but an operator wants it to take no new requests
+	NodeAway     = "away"     // has none, but may go on serving under lease or grace
+	NodeGone     = "gone"     // can no longer serve
+	NodeEvicted  = "evicted"  // an operator put it out for good; it may not have stopped yet
+	NodeNever    = "never"    // joined, but never had a session
 )
 
 // NodeView is a node with what is known about it.
@@ -171,6 +173,9 @@ type NodeView struct {
 	LeaseUntil        time.Time // zero: none
 	Rejections        []string
 }
+
+// Connected says whether the node has a session, in whatever state it is.
+func (v NodeView) Connected() bool { return !v.ConnectedSince.IsZero() }
 
 // Nodes answers all nodes by id.
 func (p *Pool) Nodes(now time.Time) []NodeView {
@@ -195,6 +200,10 @@ func (p *Pool) Nodes(now time.Time) []NodeView {
 
 func (p *Pool) nodeStateLocked(n *node, now time.Time) string {
 	switch {
+	case !n.record.EvictTime.IsZero():
+		return NodeEvicted
+	case n.session != nil && n.record.Drained:
+		return NodeDraining
 	case n.session != nil:
 		return NodeLive
 	case n.record.Epoch == 0:

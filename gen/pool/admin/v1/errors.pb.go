@@ -69,6 +69,8 @@ const (
 	ErrorReason_ERROR_REASON_LAST_USABLE_KEY ErrorReason = 19
 	// The same key was added again since it was deleted. Nothing needs to be restored.
 	ErrorReason_ERROR_REASON_KEY_EXISTS ErrorReason = 20
+	// The node was put out for good. Let its machine join under another name, if it is to serve again.
+	ErrorReason_ERROR_REASON_NODE_EVICTED ErrorReason = 21
 )
 
 // Enum value maps for ErrorReason.
@@ -95,6 +97,7 @@ var (
 		18: "ERROR_REASON_INTERNAL",
 		19: "ERROR_REASON_LAST_USABLE_KEY",
 		20: "ERROR_REASON_KEY_EXISTS",
+		21: "ERROR_REASON_NODE_EVICTED",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":                   0,
@@ -118,6 +121,7 @@ var (
 		"ERROR_REASON_INTERNAL":                      18,
 		"ERROR_REASON_LAST_USABLE_KEY":               19,
 		"ERROR_REASON_KEY_EXISTS":                    20,
+		"ERROR_REASON_NODE_EVICTED":                  21,
 	}
 )
 
@@ -152,7 +156,7 @@ var File_pool_admin_v1_errors_proto protoreflect.FileDescriptor
 
 const file_pool_admin_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x1apool/admin/v1/errors.proto\x12\rpool.admin.v1*\xd7\x05\n" +
+	"\x1apool/admin/v1/errors.proto\x12\rpool.admin.v1*\xf6\x05\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12!\n" +
 	"\x1dERROR_REASON_INVALID_ARGUMENT\x10\x01\x12\x1f\n" +
@@ -175,7 +179,8 @@ const file_pool_admin_v1_errors_proto_rawDesc = "" +
 	"\x15ERROR_REASON_STOPPING\x10\x11\x12\x19\n" +
 	"\x15ERROR_REASON_INTERNAL\x10\x12\x12 \n" +
 	"\x1cERROR_REASON_LAST_USABLE_KEY\x10\x13\x12\x1b\n" +
-	"\x17ERROR_REASON_KEY_EXISTS\x10\x14B+Z)ollama-api-pool/gen/pool/admin/v1;adminv1b\x06proto3"
+	"\x17ERROR_REASON_KEY_EXISTS\x10\x14\x12\x1d\n" +
+	"\x19ERROR_REASON_NODE_EVICTED\x10\x15B+Z)ollama-api-pool/gen/pool/admin/v1;adminv1b\x06proto3"
 
 var (
 	file_pool_admin_v1_errors_proto_rawDescOnce sync.Once

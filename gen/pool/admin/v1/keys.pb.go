@@ -74,7 +74,8 @@ type ApiKey struct {
 	Group string `protobuf:"bytes,19,opt,name=group,proto3" json:"group,omitempty"`
 	// What may be used of it over the whole fleet; of keys of one group the strictest of each holds for all of them together.
 	Limits *KeyLimits `protobuf:"bytes,20,opt,name=limits,proto3" json:"limits,omitempty"`
-	// How many seconds a node may use it without a word from the control plane; 0: as long as lease and grace last.
+	// How many seconds a node may use it without a word from the control plane, whole and 15 at least, because nodes hear from it
+	// every ten; 0: as long as lease and grace last.
 	MaxStale      float64 `protobuf:"fixed64,21,opt,name=max_stale,json=maxStale,proto3" json:"max_stale,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -793,7 +794,8 @@ type CreateKeyRequest struct {
 	Group string `protobuf:"bytes,10,opt,name=group,proto3" json:"group,omitempty"`
 	// What may be used of it over the whole fleet.
 	Limits *KeyLimits `protobuf:"bytes,11,opt,name=limits,proto3" json:"limits,omitempty"`
-	// How many seconds a node may use it without a word from the control plane; 0: as long as lease and grace last.
+	// How many seconds a node may use it without a word from the control plane, whole and 15 at least, because nodes hear from it
+	// every ten; 0: as long as lease and grace last.
 	MaxStale      float64 `protobuf:"fixed64,12,opt,name=max_stale,json=maxStale,proto3" json:"max_stale,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
