@@ -53,6 +53,8 @@ type Config struct {
 	OpsListener      net.Listener
 	DialControlPlane func(ctx context.Context, address string) (net.Conn, error)
 	DialUpstream     func(ctx context.Context, network, address string) (net.Conn, error)
+	// WithoutRest breaks what keeps limits exact: used permits are given back before they have rested. Tests of limits must fail then.
+	WithoutRest bool
 }
 
 func (c Config) withDefaults() (Config, error) {
@@ -118,7 +120,7 @@ func New(c Config) (*Server, error) {
 	s := &Server{cfg: c, registry: prometheus.NewRegistry(), public: c.Listener, ops: c.OpsListener}
 	places := connections(descriptors(), debug.SetMemoryLimit(-1)) // only reads it
 	s.failures = origin.NewFailures(time.Now, heldFailures(places))
-	s.book = leases.NewBook(leases.Config{Now: c.Now, Logger: c.Logger})
+	s.book = leases.NewBook(leases.Config{Now: c.Now, Logger: c.Logger, WithoutRest: c.WithoutRest})
 	s.proxy = proxy.New(proxy.Config{
 		Book: s.book, Version: c.Version, Region: c.Region, MaxBody: c.MaxBody, CORSOrigins: c.CORSOrigins,
 		ExposeRouteHeaders: c.ExposeRouteHeaders, TrustedProxies: trusted, Failures: s.failures,

@@ -9,9 +9,10 @@ import (
 // budget at most, and never gives one out twice.
 type budget struct {
 	window uint64
-	gone   uint64            // given to holders that are no more
-	saved  uint64            // what is given as the disk has it, of this window
-	asking map[NodeID]uint64 // who wants more, and how much at least
+	gone   uint64              // given to holders that are no more
+	saved  uint64              // what is given as the disk has it, of this window
+	asking map[NodeID]uint64   // who has nothing left for a request, and how much it needs at least
+	low    map[NodeID]struct{} // who has something left, but not for long
 }
 
 // Budget is what is given out of a budget, as it is stored.
@@ -66,14 +67,16 @@ func (p *Pool) dealLocked(now time.Time, l *limit) {
 	d := p.demandLocked(l.demand)
 	for _, c := range nodes {
 		need := b.asking[c.node.record.ID]
-		if need == 0 || free == 0 {
+		if _, low := b.low[c.node.record.ID]; need == 0 && !low || free == 0 {
 			continue
 		}
-		part := min(max(need, min(d.soon(l, c.node.record.ID), free/(2*live))), free)
+		part := min(max(d.soon(l, c.node.record.ID), free/(8*live)), free/(2*live)) // of the last, whoever is stuck has what it needs
+		part = min(max(part, need), free)
 		delete(b.asking, c.node.record.ID)
 		free -= part
 		p.giveLocked(l, c.node, c.share, c.share.held+part)
 	}
+	clear(b.low)
 	if l.given() != b.saved {
 		p.ledger.unsaved[l.id] = struct{}{}
 		p.saveLocked()
@@ -119,6 +122,7 @@ func (b *budget) turn(l *limit, window uint64) {
 	}
 	b.window, b.gone, b.saved = window, 0, 0
 	clear(b.asking)
+	clear(b.low)
 	for _, s := range l.shares {
 		*s = share{}
 	}

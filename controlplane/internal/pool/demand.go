@@ -58,7 +58,7 @@ func (s *Session) Demand(now time.Time, wants []Want) {
 		}
 		for _, dimension := range w.Short {
 			if l := p.ledger.limits[LimitID{w.Kind, w.ID, dimension}]; l != nil && l.budget != nil {
-				l.budget.asking[s.node.record.ID] = max(l.budget.asking[s.node.record.ID], 1)
+				l.budget.low[s.node.record.ID] = struct{}{}
 				p.settleLocked(now, l)
 			}
 		}

@@ -202,7 +202,7 @@ func (p *Pool) boundLocked(now time.Time, a account, d demandID, to Limits) {
 		if l == nil {
 			l = &limit{id: id, demand: d, shares: map[NodeID]*share{}, learning: p.ledger.loading && !dimension.budget()}
 			if dimension.budget() {
-				l.budget = &budget{asking: map[NodeID]uint64{}}
+				l.budget = &budget{asking: map[NodeID]uint64{}, low: map[NodeID]struct{}{}}
 			}
 			p.ledger.limits[id] = l
 			p.demandLocked(d).limits[id] = struct{}{}

@@ -36,6 +36,9 @@ func (t *Table) Apply(seq uint64, grants []Grant) {
 		a.mu.Lock()
 		a.advanceLocked(now)
 		a.parts[g.Dimension].grant(g)
+		if t.cfg.WithoutRest && a.parts[g.Dimension].used != nil {
+			a.parts[g.Dimension].giving = false
+		}
 		if a.parts[g.Dimension].giving {
 			t.giving[a] = struct{}{}
 		}

@@ -13,6 +13,9 @@ type Config struct {
 	Leased func(now time.Duration) bool
 	// Changed is told of an account that has become busy or free, by whoever did it and who holds no lock here; nil: nobody is.
 	Changed func(*Account)
+	// WithoutRest gives permits back that have not rested, so that a share which grows elsewhere is full at once. It is the control of
+	// the tests that judge limits: with it they must fail.
+	WithoutRest bool
 }
 
 // Table is all accounts of the node. Grants may come before the record they are for.

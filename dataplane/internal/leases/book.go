@@ -39,6 +39,8 @@ type Config struct {
 	// Wall is the calendar clock, for ends of life. Default time.Now.
 	Wall   func() time.Time
 	Logger *slog.Logger // default: discards
+	// WithoutRest is capacity.Config's.
+	WithoutRest bool
 }
 
 // Book holds what the node may use. Make it with NewBook.
@@ -83,7 +85,7 @@ func NewBook(c Config) *Book {
 		keys: map[KeyID]*Key{}, early: map[KeyID]*health{}, moved: map[string]struct{}{},
 		lists: map[string]*modelList{}, under: map[*capacity.Account][]*Key{},
 	}
-	b.shares = capacity.NewTable(capacity.Config{Now: b.now, Leased: b.lease.valid, Changed: b.roomChanged})
+	b.shares = capacity.NewTable(capacity.Config{Now: b.now, Leased: b.lease.valid, Changed: b.roomChanged, WithoutRest: c.WithoutRest})
 	b.asker.shares = b.shares
 	if b.wall == nil {
 		b.wall = time.Now
