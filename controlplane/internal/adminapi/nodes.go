@@ -27,7 +27,7 @@ func wireNode(v pool.NodeView) *adminv1.Node {
 		Id: string(v.Record.ID), Region: v.Record.Region, Zone: v.Zone, Version: v.Version, State: v.State,
 		LeasesHeld: int32(v.Held), RevisionLag: int32(v.Lag), InFlight: int32(v.InFlight), RequestsPerSecond: v.RequestsPerSecond,
 		JoinTime: stamp(v.Record.JoinTime), ConnectedSince: stamp(v.ConnectedSince), LastSeenTime: stamp(v.LastSeen),
-		LeaseExpireTime: stamp(v.LeaseUntil), Rejections: v.Rejections,
+		LeaseExpireTime: stamp(v.LeaseUntil), Rejections: v.Rejections, Distrusted: v.Distrusted,
 	}
 }
 

@@ -86,8 +86,6 @@ func StatusAt(k Key, h Health, now time.Time) (Status, string, time.Time) {
 		return StatusDisabled, Admin.String(), k.DisabledUntil
 	case h.Generation != k.Generation || h.Usable():
 		return StatusActive, "", time.Time{}
-	case h.Phase == Cooling && !now.Before(h.Until):
-		return StatusActive, "", time.Time{}
 	case h.Phase == Cooling:
 		return StatusCooling, h.Reason.String(), h.Until
 	case h.Phase == Suspect:

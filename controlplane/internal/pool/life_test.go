@@ -135,6 +135,16 @@ func TestAProbeIsAskedOfAnotherNodeWhenTheAskedOneGoes(t *testing.T) {
 	}
 }
 
+// margin is how much longer than its cool-down a node that hears nothing leaves a key alone.
+const margin = 5 * time.Second
+
+// back answers that the key is good to the one node that is asked once its cool-down is over.
+func (f *fleet) back(id pool.KeyID) {
+	f.t.Helper()
+	f.signal(f.asked(id), pool.Signal{Key: id, Reason: pool.Recovered, Probe: true})
+	f.save()
+}
+
 func TestACoolDownMayLengthenButNeverShorten(t *testing.T) {
 	for _, row := range []struct {
 		name   string
@@ -152,12 +162,13 @@ func TestACoolDownMayLengthenButNeverShorten(t *testing.T) {
 			for _, wait := range row.waits {
 				f.signal("a", pool.Signal{Key: 1, Reason: pool.RateLimited, RetryAfter: wait})
 			}
-			if got := f.nodes["b"].state[1].OpenFor; got != row.wantIn {
+			if got := f.nodes["b"].state[1].OpenFor; got != row.wantIn+margin {
 				t.Errorf("node b heard %v, want %v", got, row.wantIn)
 			}
 			f.pass(row.wantIn - time.Second)
 			f.wantStatus(1, pool.StatusCooling, "rate_limited")
 			f.pass(time.Second)
+			f.back(1)
 			f.wantStatus(1, pool.StatusActive, "")
 		})
 	}
@@ -167,17 +178,18 @@ func TestLimitsWithoutAHintWaitTwiceAsLongEachTimeUntilASuccess(t *testing.T) {
 	f := newFleet(t, 2, "a")
 	for _, want := range []time.Duration{5, 10, 20, 40} {
 		f.signal("a", pool.Signal{Key: 1, Reason: pool.RateLimited})
-		if got := f.nodes["a"].state[1].OpenFor; got != want*time.Second {
+		if got := f.nodes["a"].state[1].OpenFor; got != want*time.Second+margin {
 			t.Fatalf("waits %v, want %v", got, want*time.Second)
 		}
 		f.pass(want * time.Second)
+		f.back(1)
 	}
 	if !f.nodes["a"].state[1].Watched {
 		t.Error("the node has not heard that a success ends the doubling")
 	}
 	f.signal("a", pool.Signal{Key: 1, Reason: pool.Recovered})
 	f.signal("a", pool.Signal{Key: 1, Reason: pool.RateLimited})
-	if got := f.nodes["a"].state[1].OpenFor; got != 5*time.Second {
+	if got := f.nodes["a"].state[1].OpenFor; got != 5*time.Second+margin {
 		t.Errorf("after a success it waits %v, want 5s", got)
 	}
 }

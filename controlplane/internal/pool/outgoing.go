@@ -114,8 +114,10 @@ func (s *Session) stateLocked(now time.Time, k *keyState) KeyState {
 	case h.Usable():
 		st.Watched, st.Reason = h.Phase == Watched, h.Reason
 	case h.Phase == Cooling:
-		st.Open, st.Reason = now.Before(h.Until), h.Reason
-		st.OpenFor = max(h.Until.Sub(now), 0)
+		st.Open, st.Reason = true, h.Reason
+		st.ProbeHere = k.probe.node == s.node.record.ID
+		st.ProbeTTL = max(k.probe.until.Sub(now), 0)
+		st.OpenFor = max(h.Until.Sub(now), st.ProbeTTL, 0) + reentryMargin
 	default:
 		st.Open, st.Reason = true, h.Reason
 		st.ProbeHere = k.probe.node == s.node.record.ID

@@ -85,6 +85,7 @@ type keyState struct {
 	told    Health    // what nodes have been told: differs only while a permission waits to be saved
 	since   time.Time // when the phase began
 	probe   probe     // the probe that runs now
+	accuser NodeID    // whose report took it out of use; empty: no single node's
 	ended   bool      // nodes have been told that an operator's disable is over
 	alone   time.Time // since when its strikes lack the proof that other keys serve; zero: they have it
 	softOut bool      // counted in its provider's softOut
@@ -174,8 +175,14 @@ func (p *Pool) putKeyLocked(now time.Time, key Key) {
 	}
 	if k.health.Generation != key.Generation { // new, or put back by an operator: a clean slate
 		k.health = Health{Key: key.ID, Generation: key.Generation}
-		k.told, k.since, k.probe = k.health, now, probe{}
+		k.told, k.since, k.probe, k.accuser = k.health, now, probe{}, ""
 		p.unsaved[key.ID] = struct{}{}
+		for _, sibling := range p.siblingsLocked(key) { // what the account waits for, it waits for too
+			if h := sibling.health; h.Phase == Cooling && now.Before(h.Until) {
+				k.health.Phase, k.health.Reason, k.health.Until = Cooling, h.Reason, h.Until
+				k.told = k.health
+			}
+		}
 	}
 	p.indexLocked(k)
 	if before.ID != 0 && (before.Disabled != key.Disabled || before.Generation != key.Generation) {

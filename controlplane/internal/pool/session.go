@@ -20,6 +20,10 @@ type node struct {
 	// yet. It outlives sessions, and has at most one entry more than there are providers.
 	clears map[ProviderID]uint64
 
+	refuted    []time.Time // reports that probes refuted, of late
+	distrusted bool        // what it reports is not acted on: see trust.go
+	lookedInto time.Time   // one of its reports, though it is distrusted
+
 	shareEpoch uint64  // of the process whose shares are counted; 0: none was heard of since the start
 	heard      bool    // it has had a session since the start, or has left
 	overdue    overdue // how far it is beyond its lease

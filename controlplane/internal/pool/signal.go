@@ -37,15 +37,25 @@ func (p *Pool) Signal(now time.Time, from NodeID, s Signal) {
 		p.probedLocked(now, from, k, s)
 		return
 	}
+	if !p.believedLocked(now, from, k, s) {
+		return
+	}
 	switch {
 	case s.Reason == Recovered:
 		p.recoveredLocked(now, k)
 	case s.Reason.soft():
 		p.strikeLocked(now, k, s)
 	case s.Reason == AuthRejected && (k.health.Usable() || k.health.Phase == Cooling):
+		if pr := p.providers[k.key.Provider]; pr != nil {
+			pr.rejects(now, k.key.ID)
+		}
+		k.accuser = from
 		p.setLocked(now, k, Health{Phase: Suspect, Reason: AuthRejected, Until: now, Ejections: k.health.Ejections})
 		p.askLocked(now, k, from)
 	case s.Reason == RateLimited || s.Reason == QuotaExhausted:
+		if s.Reason == QuotaExhausted && k.health.Usable() {
+			k.accuser = from
+		}
 		p.coolLocked(now, k, s)
 	}
 }
@@ -103,7 +113,8 @@ func (p *Pool) ejectLocked(now time.Time, k *keyState, pr *providerState) {
 	p.setLocked(now, k, h)
 }
 
-// coolLocked waits for a limit or quota to pass. A key that is out for a worse reason stays out for it.
+// coolLocked waits for a limit or quota to pass. A key that is out for a worse reason stays out for it. The keys of its account
+// wait as long, because the upstream counts them together.
 func (p *Pool) coolLocked(now time.Time, k *keyState, s Signal) {
 	h := k.health
 	if h.Phase == Suspect || h.Phase == AutoOff {
@@ -112,7 +123,7 @@ func (p *Pool) coolLocked(now time.Time, k *keyState, s Signal) {
 	wait := s.RetryAfter
 	ejections := h.Ejections
 	if wait <= 0 {
-		if h.Phase == Cooling { // the same storm, told by another node
+		if h.Phase == Cooling && !s.Probe { // the same storm, told by another node
 			return
 		}
 		wait = p.backoff(s.Reason, ejections)
@@ -122,7 +133,31 @@ func (p *Pool) coolLocked(now time.Time, k *keyState, s Signal) {
 	if h.Phase == Cooling && !until.After(h.Until) {
 		return
 	}
+	k.probe = probe{} // what it would be answered is known
 	p.setLocked(now, k, Health{Phase: Cooling, Reason: s.Reason, Until: until, Strikes: h.Strikes, Ejections: ejections})
+	for _, sibling := range p.siblingsLocked(k.key) {
+		p.coolWithLocked(now, sibling, k.health)
+	}
+}
+
+// coolWithLocked has a key wait for what its account waits for.
+func (p *Pool) coolWithLocked(now time.Time, k *keyState, with Health) {
+	h := k.health
+	if h.Phase == Suspect || h.Phase == AutoOff || (h.Phase == Cooling && !with.Until.After(h.Until)) {
+		return
+	}
+	p.setLocked(now, k, Health{Phase: Cooling, Reason: with.Reason, Until: with.Until, Strikes: h.Strikes, Ejections: h.Ejections})
+}
+
+// siblingsLocked answers the other keys of the key's account.
+func (p *Pool) siblingsLocked(k Key) []*keyState {
+	var list []*keyState
+	for id := range p.ledger.groups[GroupIDOf(k.Provider, k.Group)] {
+		if other := p.keys[id]; other != nil && id != k.ID {
+			list = append(list, other)
+		}
+	}
+	return list
 }
 
 // backoff answers how long to wait the n-th time in a row when the upstream does not say.
@@ -145,6 +180,11 @@ func (p *Pool) probedLocked(now time.Time, from NodeID, k *keyState, s Signal) {
 		return
 	}
 	k.probe = probe{}
+	p.verdictLocked(now, k, s)
+	if k.health.Phase == Cooling {
+		p.cooledLocked(now, k, s)
+		return
+	}
 	if p.learnedLocked(now, k, s) {
 		return
 	}
@@ -163,10 +203,13 @@ func (p *Pool) learnedLocked(now time.Time, k *keyState, s Signal) bool {
 	case Recovered:
 		p.setLocked(now, k, Health{Phase: Healthy})
 	case AuthRejected:
-		p.setLocked(now, k, Health{
-			Phase: AutoOff, Reason: AuthRejected, Until: now.Add(p.backoff(AuthRejected, h.Ejections)),
-			Ejections: h.Ejections + 1,
-		})
+		next := Health{Phase: AutoOff, Reason: AuthRejected, Until: now.Add(p.backoff(AuthRejected, h.Ejections)), Ejections: h.Ejections + 1}
+		if pr := p.providers[k.key.Provider]; pr != nil {
+			if pr.rejects(now, k.key.ID); pr.rejectsMost(now) { // it is the provider: its keys are asked again soon
+				next.Until, next.Ejections = now.Add(retryProbe), h.Ejections
+			}
+		}
+		p.setLocked(now, k, next)
 	case RateLimited, QuotaExhausted: // the upstream knows the key: it is good, only not now
 		if !h.Usable() && h.Phase != Cooling { // what it was out for is refuted; coolLocked leaves keys that are out alone
 			k.health.Phase = Healthy

@@ -33,10 +33,8 @@ func (p *Pool) Tick(now time.Time) {
 func (p *Pool) tickKeyLocked(now time.Time, k *keyState) {
 	switch k.health.Phase {
 	case Cooling:
-		if !now.Before(k.health.Until) { // nodes end it by themselves, by their own clocks
-			h := k.health
-			h.Phase, h.Reason, h.Until = Watched, NoReason, time.Time{} // watched: its first success clears the back-off
-			p.setLocked(now, k, h)
+		if !now.Before(k.health.Until) {
+			p.reenterLocked(now, k)
 		}
 	case Suspect, AutoOff:
 		if k.probe.node != "" && now.Before(k.probe.until) {
@@ -79,8 +77,13 @@ func (p *Pool) askLocked(now time.Time, k *keyState, not NodeID) {
 			able = append(able, id)
 		}
 	}
-	if len(able) > 1 {
-		able = slices.DeleteFunc(able, func(id NodeID) bool { return id == not })
+	for _, worse := range [...]func(NodeID) bool{
+		func(id NodeID) bool { return p.nodes[id].distrusted },
+		func(id NodeID) bool { return id == not },
+	} {
+		if slices.ContainsFunc(able, func(id NodeID) bool { return !worse(id) }) {
+			able = slices.DeleteFunc(able, worse)
+		}
 	}
 	if len(able) == 0 {
 		k.probe = probe{}

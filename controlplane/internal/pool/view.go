@@ -171,6 +171,7 @@ type NodeView struct {
 	ConnectedSince    time.Time // zero: no session
 	LastSeen          time.Time // zero: not since the control plane started
 	LeaseUntil        time.Time // zero: none
+	Distrusted        bool      // what it reports of keys is not acted on: see trust.go
 	Rejections        []string
 }
 
@@ -186,7 +187,7 @@ func (p *Pool) Nodes(now time.Time) []NodeView {
 		n := p.nodes[id]
 		v := NodeView{
 			Record: n.record, Zone: n.zone, Version: n.version, State: p.nodeStateLocked(n, now),
-			LastSeen: n.lastSeen, LeaseUntil: n.leaseUntil, Rejections: slices.Clone(n.rejections),
+			LastSeen: n.lastSeen, LeaseUntil: n.leaseUntil, Rejections: slices.Clone(n.rejections), Distrusted: n.distrusted,
 		}
 		if s := n.session; s != nil {
 			v.InFlight, v.RequestsPerSecond, v.ConnectedSince = n.status.InFlight, n.status.RequestsPerSecond, s.since

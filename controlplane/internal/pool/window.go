@@ -16,6 +16,7 @@ type providerState struct {
 	keys     int // it has
 	softOut  int // of them out for soft reasons
 	window   window
+	rejected map[KeyID]time.Time // when it last rejected a key
 	blamed   bool
 }
 

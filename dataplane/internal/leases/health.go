@@ -83,6 +83,7 @@ func (b *Book) judge(l Loan, model string, v provider.Verdict) {
 		b.forgive(l, model)
 	case why.waiting():
 		b.cool(l, why, v.RetryAfter)
+		b.coolSiblings(l)
 	case why == authRejected:
 		b.change(l, func(h health) (health, bool) {
 			return health{open: true, reason: why, local: true}, !h.open || h.until != 0
@@ -123,6 +124,24 @@ func (b *Book) cool(l Loan, why reason, wait time.Duration) {
 		worse := h.open && (h.until == 0 || h.until >= until)
 		return health{open: true, reason: why, until: until, local: true, strikes: h.strikes}, !worse
 	})
+}
+
+// coolSiblings has the other keys of the account wait as long: the upstream counts them together.
+func (b *Book) coolSiblings(l Loan) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	h := l.key.state.Load()
+	if h == nil || !h.open || h.until == 0 || !h.speaksOf(l.of) {
+		return
+	}
+	for _, k := range b.siblingsLocked(l.of) {
+		of, now := k.lease.Load(), k.state.Load()
+		if k == l.key || (now != nil && now.open && now.speaksOf(of) && (now.until == 0 || now.until >= h.until)) {
+			continue
+		}
+		k.state.Store(&health{generation: of.generation, open: true, reason: h.reason, until: h.until, local: true})
+		b.refreshLocked(k)
+	}
 }
 
 // strike notes a failure that counts only in a row. The fleet's count is the control plane's; without a session this node

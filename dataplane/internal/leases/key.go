@@ -49,7 +49,7 @@ type leased struct {
 	priority   int32
 	weight     uint8 // 1 to 100
 	enabled    bool
-	account    *capacity.Account // what counts its use; nil: it has no limits
+	account    *capacity.Account // what counts its use, and its account's; nil: it has no limits and is alone
 }
 
 // modelList is what models a key may serve; nil: all. Keys with the same list share it.

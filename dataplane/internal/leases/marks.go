@@ -71,6 +71,26 @@ func (b *Book) bar(l Loan, model string, v provider.Verdict) {
 	}
 	l.key.marks.Store(new(bounded(append(others, next))))
 	b.refreshLocked(l.key)
+	if next.limited {
+		b.barSiblingsLocked(l, next)
+	}
+}
+
+// barSiblingsLocked has the other keys of the account wait for the model as long: the upstream counts them together.
+func (b *Book) barSiblingsLocked(l Loan, m mark) {
+	for _, k := range b.siblingsLocked(l.of) {
+		if k == l.key {
+			continue
+		}
+		one := mark{model: m.model, generation: k.lease.Load().generation, limited: true, until: m.until}
+		old, others := k.without(m.model, one.generation)
+		if old.until >= one.until {
+			continue
+		}
+		one.row = old.row
+		k.marks.Store(new(bounded(append(others, one))))
+		b.refreshLocked(k)
+	}
 }
 
 // limitedAgainLocked counts a limit of the key itself without a hint, and answers how many there were in a row before.

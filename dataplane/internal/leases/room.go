@@ -18,14 +18,14 @@ func (b *Book) roomChanged(a *capacity.Account) {
 	}
 }
 
-// accountLocked answers what counts the key's use; nil: it has no limits. Keys of one account share it.
+// accountLocked answers what counts the key's use; nil: it has no limits and is alone. Keys of one account share it.
 func (b *Book) accountLocked(k *leasev1.UpstreamKey) *capacity.Account {
 	w := k.GetLimits()
 	l := capacity.Limits{Hard: w.GetPolicy() != leasev1.Policy_POLICY_SOFT, Most: capacity.Amounts{
 		capacity.Requests: w.GetRequestsPerMinute(), capacity.Tokens: w.GetTokensPerMinute(), capacity.Concurrency: w.GetMaxConcurrent(),
 		capacity.RequestsDay: w.GetRequestsPerDay(), capacity.TokensDay: w.GetTokensPerDay(),
 	}}
-	if l.IsZero() {
+	if l.IsZero() && k.GetGroupId() == 0 {
 		return nil
 	}
 	name := capacity.Name{Kind: capacity.Key, ID: k.GetId()}
@@ -53,6 +53,14 @@ func (b *Book) countUnderLocked(k *Key, was, is *capacity.Account) {
 	if is != nil {
 		b.under[is] = append(b.under[is], k)
 	}
+}
+
+// siblingsLocked answers the keys of the account that this copy of a key belongs to, itself included; none if it is alone.
+func (b *Book) siblingsLocked(of *leased) []*Key {
+	if of.account == nil || of.account.Name().Kind != capacity.Group {
+		return nil
+	}
+	return b.under[of.account]
 }
 
 // tokenAccount answers what counts a token's use; nil: it has no limits.

@@ -58,7 +58,10 @@ type Node struct {
 	// When its lease ends unless renewed; absent: it has none.
 	LeaseExpireTime *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=lease_expire_time,json=leaseExpireTime,proto3" json:"lease_expire_time,omitempty"`
 	// Resources it refused, with its reason.
-	Rejections    []string `protobuf:"bytes,14,rep,name=rejections,proto3" json:"rejections,omitempty"`
+	Rejections []string `protobuf:"bytes,14,rep,name=rejections,proto3" json:"rejections,omitempty"`
+	// Whether probes by other nodes refuted so much of what it reported about keys that its reports are not acted on: its way to
+	// the upstream is broken, most likely.
+	Distrusted    bool `protobuf:"varint,15,opt,name=distrusted,proto3" json:"distrusted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -189,6 +192,13 @@ func (x *Node) GetRejections() []string {
 		return x.Rejections
 	}
 	return nil
+}
+
+func (x *Node) GetDistrusted() bool {
+	if x != nil {
+		return x.Distrusted
+	}
+	return false
 }
 
 // DrainNodeRequest names a node.
@@ -765,7 +775,7 @@ var File_pool_admin_v1_nodes_proto protoreflect.FileDescriptor
 
 const file_pool_admin_v1_nodes_proto_rawDesc = "" +
 	"\n" +
-	"\x19pool/admin/v1/nodes.proto\x12\rpool.admin.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18pool/admin/v1/keys.proto\"\xab\x04\n" +
+	"\x19pool/admin/v1/nodes.proto\x12\rpool.admin.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18pool/admin/v1/keys.proto\"\xcb\x04\n" +
 	"\x04Node\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06region\x18\x02 \x01(\tR\x06region\x12\x12\n" +
@@ -784,7 +794,10 @@ const file_pool_admin_v1_nodes_proto_rawDesc = "" +
 	"\x11lease_expire_time\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\x0fleaseExpireTime\x12\x1e\n" +
 	"\n" +
 	"rejections\x18\x0e \x03(\tR\n" +
-	"rejections\"\"\n" +
+	"rejections\x12\x1e\n" +
+	"\n" +
+	"distrusted\x18\x0f \x01(\bR\n" +
+	"distrusted\"\"\n" +
 	"\x10DrainNodeRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"<\n" +
 	"\x11DrainNodeResponse\x12'\n" +
