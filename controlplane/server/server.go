@@ -231,9 +231,10 @@ func (s *Server) Run(ctx context.Context) error {
 	return err
 }
 
-// drain ends the nodes' sessions first, so that they know, then lets calls under way finish.
+// drain tells the nodes first, so that they can go elsewhere, and lets calls under way finish: what they change still reaches
+// the nodes. Then the sessions that are left end.
 func (s *Server) drain(web *http.Server) {
-	s.lease.Stop()
+	s.lease.Drain()
 	wait, cancel := context.WithTimeout(context.Background(), drainTimeout)
 	defer cancel()
 	if web.Shutdown(wait) != nil {
@@ -241,6 +242,8 @@ func (s *Server) drain(web *http.Server) {
 	}
 	s.rest.Close()
 	s.prober.Close()
+	s.lease.AwaitMoves(wait)
+	s.lease.Stop()
 	force := time.AfterFunc(time.Second, s.grpc.Stop) // report streams last as long as their nodes
 	s.grpc.GracefulStop()
 	force.Stop()

@@ -49,7 +49,7 @@ func unread(next http.Handler) http.Handler {
 // readyz is true while requests can be served: also when the control plane is away, as long as lease or grace last.
 func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 	switch err := s.book.Ready(); {
-	case s.draining.Load():
+	case s.draining.Load(), s.link.Drained():
 		answer(w, http.StatusServiceUnavailable, map[string]string{"status": "draining"})
 	case err != nil:
 		answer(w, http.StatusServiceUnavailable, map[string]string{

@@ -125,6 +125,7 @@ func New(c Config) (*Server, error) {
 		Book: s.book, Version: c.Version, Region: c.Region, MaxBody: c.MaxBody, CORSOrigins: c.CORSOrigins,
 		ExposeRouteHeaders: c.ExposeRouteHeaders, TrustedProxies: trusted, Failures: s.failures,
 		DialUpstream: c.DialUpstream, Registerer: s.registry, Logger: c.Logger,
+		Draining: func() bool { return s.link.Drained() },
 	})
 	s.link = leases.NewLink(leases.LinkConfig{
 		Book: s.book, Address: c.ControlPlane, DataDir: c.DataDir, NodeID: c.NodeID, Region: c.Region, Zone: c.Zone,

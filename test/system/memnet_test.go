@@ -5,20 +5,22 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"time"
 )
 
 // memnet is a network in memory: names instead of addresses, and links that can be cut.
 type memnet struct {
 	mu    sync.Mutex
 	at    map[string]*listener
-	cut   map[string]bool // from→to
-	deaf  map[string]bool // from→to
+	cut   map[string]bool          // from→to
+	deaf  map[string]bool          // from→to
+	lag   map[string]time.Duration // from→to
 	conns map[string][]net.Conn
 }
 
 func newMemnet() *memnet {
 	return &memnet{
-		at: map[string]*listener{}, cut: map[string]bool{}, deaf: map[string]bool{}, conns: map[string][]net.Conn{},
+		at: map[string]*listener{}, cut: map[string]bool{}, deaf: map[string]bool{}, lag: map[string]time.Duration{}, conns: map[string][]net.Conn{},
 	}
 }
 
@@ -69,11 +71,19 @@ func (n *memnet) deafen(from, to string) {
 	n.deaf[from+"→"+to] = true
 }
 
+// slow has every piece of what `to` answers take a while from now on, until mend.
+func (n *memnet) slow(from, to string, lag time.Duration) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.lag[from+"→"+to] = lag
+}
+
 func (n *memnet) mend(from, to string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	delete(n.cut, from+"→"+to)
 	delete(n.deaf, from+"→"+to)
+	delete(n.lag, from+"→"+to)
 }
 
 // ear is the dialling end of a connection.
@@ -87,8 +97,9 @@ func (e *ear) Read(b []byte) (int, error) {
 	for {
 		count, err := e.Conn.Read(b)
 		e.net.mu.Lock()
-		deaf := e.net.deaf[e.link]
+		deaf, lag := e.net.deaf[e.link], e.net.lag[e.link]
 		e.net.mu.Unlock()
+		time.Sleep(lag)
 		if err != nil || !deaf {
 			return count, err
 		}

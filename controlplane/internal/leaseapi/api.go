@@ -62,15 +62,12 @@ const outcomeWindow = 4
 // API implements LeaseService.
 type API struct {
 	leasev1.UnimplementedLeaseServiceServer
-	cfg      Config
-	stopping chan struct{} // closed by Stop
+	cfg   Config
+	drain drain
 }
 
 // New makes an API.
-func New(c Config) *API { return &API{cfg: c, stopping: make(chan struct{})} }
-
-// Stop tells every node that this control plane is about to stop, and ends their sessions.
-func (a *API) Stop() { close(a.stopping) }
+func New(c Config) *API { return &API{cfg: c, drain: newDrain()} }
 
 // Server makes the gRPC server that nodes talk to: TLS 1.3; without a certificate only Join is callable.
 func (a *API) Server() (*grpc.Server, error) {
@@ -154,8 +151,11 @@ func (a *API) nodeOf(ctx context.Context) (ca.Name, error) {
 		record, err = tx.Node(pool.NodeID(name.Node))
 		return err
 	})
-	if err != nil || record.Region != name.Region {
+	switch {
+	case err != nil || record.Region != name.Region:
 		return ca.Name{}, status.Error(codes.PermissionDenied, "this node is not a member of the cluster any more")
+	case !record.EvictTime.IsZero():
+		return ca.Name{}, errEvicted
 	}
 	return name, nil
 }

@@ -31,6 +31,9 @@ func (in *incoming) receive(stream leasev1.LeaseService_SessionServer) error {
 		switch m := m.GetMessage().(type) {
 		case *leasev1.SessionRequest_Heartbeat:
 			ttl := in.api.cfg.Pool.Renew(now, in.session, nodeStatus(m.Heartbeat.GetStatus()))
+			if evicted, _ := in.session.Evicted(); evicted {
+				continue // it is about to hear of that
+			}
 			if ttl == 0 {
 				return endOf(in.session)
 			}
@@ -64,7 +67,7 @@ func (in *incoming) receive(stream leasev1.LeaseService_SessionServer) error {
 }
 
 func nodeStatus(s *leasev1.NodeStatus) pool.NodeStatus {
-	status := pool.NodeStatus{InFlight: int(s.GetInFlight()), RequestsPerSecond: s.GetRequestsPerSecond()}
+	status := pool.NodeStatus{InFlight: int(s.GetInFlight()), RequestsPerSecond: s.GetRequestsPerSecond(), Draining: s.GetDraining()}
 	for _, c := range s.GetCaches() {
 		status.Caches = append(status.Caches, pool.CacheStatus{
 			Provider: pool.ProviderID(c.GetProviderId()), Lists: uint64(c.GetModelLists()), Bytes: c.GetModelListBytes(),

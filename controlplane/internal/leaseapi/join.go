@@ -44,14 +44,13 @@ func (a *API) Join(ctx context.Context, req *leasev1.JoinRequest) (*leasev1.Join
 		return nil, err
 	}
 	now := a.cfg.Now()
-	if a.cfg.Pool.LiveLease(now, pool.NodeID(name.Node)) {
-		a.cfg.Logger.Warn("join refused: the node id has a live lease", "node", name.Node)
+	if taken := a.taken(now, name.Node); taken != nil {
+		a.cfg.Logger.Warn("join refused", "node", name.Node, "reason", status.Convert(taken).Message())
 		// Said only to those who know a token.
 		if _, ok := a.matchToken(now, name, proof, exported); !ok {
 			return nil, errNoProof
 		}
-		return nil, status.Errorf(codes.AlreadyExists,
-			"a node named %q has a live lease: choose another --node-id, or wait until it has ended", name.Node)
+		return nil, taken
 	}
 	cert, err := a.cfg.CA.IssueNode(request.PublicKey, name, now)
 	if err != nil {
@@ -65,6 +64,19 @@ func (a *API) Join(ctx context.Context, req *leasev1.JoinRequest) (*leasev1.Join
 	return &leasev1.JoinResponse{
 		Proof: prove(token, "controlplane", exported), Certificate: cert.Raw, CaCertificate: a.cfg.CA.Certificate(),
 	}, nil
+}
+
+// taken answers why no node can join under the name; nil: one can.
+func (a *API) taken(now time.Time, name string) error {
+	switch id := pool.NodeID(name); {
+	case a.cfg.Pool.Evicted(id):
+		return errEvictedName(name)
+	case a.cfg.Pool.LiveLease(now, id):
+		return status.Errorf(codes.AlreadyExists,
+			"a node named %q has a live lease: choose another --node-id, or wait until it has ended", name)
+	default:
+		return nil
+	}
 }
 
 // admit consumes the token and makes the node, or answers why not.
@@ -94,6 +106,8 @@ func (a *API) admit(ctx context.Context, now time.Time, name ca.Name, cert *x509
 	case errors.Is(err, errNoProof):
 		a.cfg.Logger.Warn("join refused: no valid token was proved", "node", name.Node, "region", name.Region)
 		return token, errNoProof
+	case errors.Is(err, errEvicted):
+		return token, errEvictedName(name.Node)
 	case err != nil:
 		a.cfg.Logger.Error("join not saved", "node", name.Node, "error", err.Error())
 		return token, status.Error(codes.Unavailable, "the control plane cannot save the node now")
@@ -130,6 +144,8 @@ func putNode(tx *store.Tx, now time.Time, name ca.Name, cert *x509.Certificate) 
 		n = pool.NodeRecord{ID: pool.NodeID(name.Node), JoinTime: now}
 	case err != nil:
 		return err
+	case !n.EvictTime.IsZero(): // since the caller looked
+		return errEvicted
 	}
 	n.Region, n.CertificateSerial = name.Region, cert.SerialNumber.Bytes()
 	return tx.PutNode(n)
@@ -147,6 +163,9 @@ func (a *API) RenewCertificate(ctx context.Context, req *leasev1.RenewCertificat
 		return nil, status.Error(codes.InvalidArgument, err.Error())
 	}
 	if _, err := a.cfg.Store.Update(ctx, func(tx *store.Tx) error { return putNode(tx, now, name, cert) }); err != nil {
+		if errors.Is(err, errEvicted) {
+			return nil, errEvicted
+		}
 		return nil, status.Error(codes.Unavailable, "the control plane cannot save the certificate now")
 	}
 	return &leasev1.RenewCertificateResponse{Certificate: cert.Raw, CaCertificate: a.cfg.CA.Certificate()}, nil

@@ -48,6 +48,9 @@ func (a *API) takeReports(stream leasev1.LeaseService_ReportOutcomesServer, rece
 		if err != nil {
 			return err
 		}
+		if a.cfg.Pool.PutOut(node) {
+			return errEvicted
+		}
 		batch, err := a.batch(node, req)
 		if err != nil {
 			return err

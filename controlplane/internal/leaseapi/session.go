@@ -27,6 +27,9 @@ var (
 
 // endOf answers why a fenced session is over.
 func endOf(s *pool.Session) error {
+	if evicted, _ := s.Evicted(); evicted {
+		return errEvicted
+	}
 	if s.Overtaken() {
 		return errFenced
 	}
@@ -44,6 +47,10 @@ func (a *API) Session(stream leasev1.LeaseService_SessionServer) error {
 	if hello == nil {
 		return status.Error(codes.InvalidArgument, "a session begins with a Hello")
 	}
+	if err := a.drain.enter(); err != nil {
+		return err
+	}
+	defer a.drain.leave()
 	epoch, err := a.register(ctx, name, hello)
 	if err != nil {
 		return err
@@ -54,7 +61,10 @@ func (a *API) Session(stream leasev1.LeaseService_SessionServer) error {
 		Node: node, Zone: hello.GetZone(), Version: hello.GetVersion(), Epoch: epoch,
 		Holds: holdings(hello.GetHoldings()),
 	})
-	if session == nil { // another process has registered since
+	switch {
+	case session == nil && a.cfg.Pool.Evicted(node):
+		return errEvicted
+	case session == nil: // another process has registered since
 		return errFenced
 	}
 	left := false
@@ -77,6 +87,10 @@ func (a *API) Session(stream leasev1.LeaseService_SessionServer) error {
 	}
 	if left {
 		err = a.forget(node, epoch)
+	} else if _, wiped := session.Evicted(); wiped {
+		if unsaved := a.forget(node, epoch); unsaved != nil { // then receipts say that it may go on
+			log.Error("not saved that an evicted node has stopped", "error", unsaved.Error())
+		}
 	}
 	log.Info("session ended", "left", left, "reason", reasonOf(err))
 	return err
@@ -95,6 +109,9 @@ func (a *API) register(ctx context.Context, name ca.Name, hello *leasev1.Hello) 
 		if err != nil {
 			return err
 		}
+		if !n.EvictTime.IsZero() {
+			return errEvicted
+		}
 		epoch = n.Epoch
 		if bytes.Equal(n.InstanceID, instance) && n.LeaveTime.IsZero() {
 			return nil
@@ -112,6 +129,8 @@ func (a *API) register(ctx context.Context, name ca.Name, hello *leasev1.Hello) 
 	case errors.Is(err, errFenced):
 		a.cfg.Logger.Warn("session refused: a newer process runs under the node's name", "node", name.Node, "had", hello.GetNodeEpoch())
 		return 0, errFenced
+	case errors.Is(err, errEvicted):
+		return 0, errEvicted
 	case err != nil:
 		return 0, status.Error(codes.Unavailable, "the control plane cannot register the node now")
 	}
@@ -146,6 +165,8 @@ func (a *API) welcome(node pool.NodeID, epoch uint64) *leasev1.SessionResponse {
 
 // send drains what the node must hear whenever the pool wakes it; renewals go first.
 func (a *API) send(stream leasev1.LeaseService_SessionServer, session *pool.Session, in *incoming) error {
+	drained := a.drain.begun
+	var evicted <-chan time.Time
 	for {
 		var err error
 		select {
@@ -158,12 +179,18 @@ func (a *API) send(stream leasev1.LeaseService_SessionServer, session *pool.Sess
 			return err
 		case <-session.Fenced():
 			return endOf(session)
-		case <-a.stopping:
-			drain := &leasev1.Drain{ReconnectWithin: durationpb.New(a.cfg.spread()), Reason: "the control plane is stopping"}
-			_ = stream.Send(&leasev1.SessionResponse{Message: &leasev1.SessionResponse_Drain{Drain: drain}})
-			return status.Error(codes.Unavailable, "the control plane is stopping")
+		case <-drained:
+			drained = nil
+			err = stream.Send(a.notice())
+		case <-a.drain.over:
+			return errStopping
+		case <-evicted:
+			return errEvicted
 		case <-session.Wake():
-			err = a.drain(stream, session, in)
+			err = a.tell(stream, session, in)
+			if put, _ := session.Evicted(); put && evicted == nil {
+				evicted = time.After(evictWait)
+			}
 		}
 		if err != nil {
 			return err
@@ -171,8 +198,8 @@ func (a *API) send(stream leasev1.LeaseService_SessionServer, session *pool.Sess
 	}
 }
 
-// drain sends until there is nothing left to say, letting renewals through in between.
-func (a *API) drain(stream leasev1.LeaseService_SessionServer, session *pool.Session, in *incoming) error {
+// tell sends until there is nothing left to say, letting renewals through in between.
+func (a *API) tell(stream leasev1.LeaseService_SessionServer, session *pool.Session, in *incoming) error {
 	for {
 		select {
 		case r := <-in.renewals:

@@ -29,6 +29,14 @@ func (a *API) message(o *pool.Outgoing) *leasev1.SessionResponse {
 }
 
 func command(c *pool.Command) *leasev1.NodeCommand {
+	switch {
+	case c.Evict:
+		return &leasev1.NodeCommand{CommandSeq: c.Seq, Command: &leasev1.NodeCommand_Evict{Evict: &leasev1.Evict{}}}
+	case c.Drain != nil:
+		return &leasev1.NodeCommand{CommandSeq: c.Seq, Command: &leasev1.NodeCommand_DrainNode{
+			DrainNode: &leasev1.DrainNode{Drain: *c.Drain},
+		}}
+	}
 	forget := &leasev1.ClearCache{}
 	for _, id := range c.Clear {
 		forget.ProviderIds = append(forget.ProviderIds, string(id))
@@ -39,7 +47,7 @@ func command(c *pool.Command) *leasev1.NodeCommand {
 func keyHealth(k pool.KeyState) *leasev1.KeyHealth {
 	h := &leasev1.KeyHealth{
 		KeyId: uint64(k.Key), Revision: k.Revision, Generation: k.Generation, Reason: leasev1.Reason(k.Reason),
-		State: leasev1.KeyHealth_STATE_CLOSED,
+		State: leasev1.KeyHealth_STATE_CLOSED, CancelInFlight: k.Cut,
 	}
 	switch {
 	case k.ProbeHere:
@@ -66,8 +74,10 @@ func resourceDelta(d *pool.Delta) *leasev1.ResourceDelta {
 	for _, p := range d.Providers {
 		w.Providers = append(w.Providers, provider(p))
 	}
-	for _, id := range d.RemovedKeys {
-		w.Removed = append(w.Removed, &leasev1.Removed{Kind: leasev1.Kind_KIND_KEY, Id: uint64(id)})
+	for i, id := range d.RemovedKeys {
+		w.Removed = append(w.Removed, &leasev1.Removed{
+			Kind: leasev1.Kind_KIND_KEY, Id: uint64(id), CancelInFlight: d.RemovedKeysCut[i],
+		})
 	}
 	for _, id := range d.RemovedTokens {
 		w.Removed = append(w.Removed, &leasev1.Removed{Kind: leasev1.Kind_KIND_TOKEN, Id: uint64(id)})

@@ -5,13 +5,6 @@ import (
 	"slices"
 )
 
-// Command is something that a node is to do once. It is told again in the next session if this one ends before the node has
-// confirmed it, so it must do no harm when it is done twice.
-type Command struct {
-	Seq   uint64
-	Clear []ProviderID // whose answers are to be forgotten; empty: everybody's
-}
-
 // CacheStatus is what a node keeps of one provider's answers.
 type CacheStatus struct {
 	Provider     ProviderID
@@ -64,8 +57,8 @@ func (p *Pool) forgetClearsLocked(id ProviderID) {
 	}
 }
 
-// hasCommandLocked says whether there is a clear that the node has not been told of in this session.
-func (s *Session) hasCommandLocked() bool {
+// hasClearLocked says whether there is a clear that the node has not been told of in this session.
+func (s *Session) hasClearLocked() bool {
 	for _, told := range s.node.clears {
 		if told == 0 {
 			return true
@@ -74,23 +67,21 @@ func (s *Session) hasCommandLocked() bool {
 	return false
 }
 
-func (s *Session) commandLocked() *Command {
-	s.commandSeq++
-	c := &Command{Seq: s.commandSeq}
+// clearLocked answers what the command of this number has the node forget.
+func (s *Session) clearLocked(seq uint64) (ids []ProviderID) {
 	for id, told := range s.node.clears {
 		if told == 0 {
-			s.node.clears[id] = c.Seq
-			c.Clear = append(c.Clear, id)
+			s.node.clears[id] = seq
+			ids = append(ids, id)
 		}
 	}
-	if slices.Contains(c.Clear, "") {
-		c.Clear = nil
+	if slices.Contains(ids, "") {
+		return nil
 	}
-	return c
+	return ids
 }
 
-// doneLocked takes the node's confirmation of everything up to this command.
-func (s *Session) doneLocked(commandSeq uint64) {
-	s.commandAck = max(s.commandAck, min(commandSeq, s.commandSeq))
+// clearedLocked drops the clears that the node has confirmed.
+func (s *Session) clearedLocked() {
 	maps.DeleteFunc(s.node.clears, func(_ ProviderID, told uint64) bool { return told != 0 && told <= s.commandAck })
 }

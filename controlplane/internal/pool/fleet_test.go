@@ -27,6 +27,9 @@ type hand struct {
 	tokens  map[pool.TokenID]bool
 	probes  []pool.KeyID
 	cleared [][]pool.ProviderID // what it was told to forget
+	cut     []pool.KeyID        // keys whose requests it was told to end
+	drains  []bool              // whether to drain, as it was told
+	evicted bool
 	deaf    bool
 	seq     uint64 // of the last health heard
 }
@@ -120,21 +123,33 @@ func (h *hand) hear(t *testing.T, now time.Time) {
 			h.seq = health
 			for _, k := range m.Health.Keys {
 				h.state[k.Key] = k
+				if k.Cut {
+					h.cut = append(h.cut, k.Key)
+				}
 				if k.ProbeHere {
 					h.probes = append(h.probes, k.Key)
 				}
 			}
 		}
 		if m.Command != nil {
-			command = m.Command.Seq
-			h.cleared = append(h.cleared, m.Command.Clear)
+			switch command = m.Command.Seq; {
+			case m.Command.Evict:
+				h.evicted = true
+			case m.Command.Drain != nil:
+				h.drains = append(h.drains, *m.Command.Drain)
+			default:
+				h.cleared = append(h.cleared, m.Command.Clear)
+			}
 		}
 		if m.Delta != nil {
 			delta = m.Delta.Seq
 			for i, k := range m.Delta.Keys {
 				h.keys[k.ID] = !m.Delta.KeysDisabled[i]
 			}
-			for _, id := range m.Delta.RemovedKeys {
+			for i, id := range m.Delta.RemovedKeys {
+				if m.Delta.RemovedKeysCut[i] {
+					h.cut = append(h.cut, id)
+				}
 				delete(h.keys, id)
 				delete(h.state, id)
 			}

@@ -28,6 +28,7 @@ type KeyState struct {
 	OpenFor    time.Duration // 0: until told
 	ProbeHere  bool
 	ProbeTTL   time.Duration
+	Cut        bool // what is under way with it is to end
 }
 
 // Delta changes what a node holds.
@@ -39,6 +40,7 @@ type Delta struct {
 	Tokens           []Token
 	Providers        []Provider
 	RemovedKeys      []KeyID
+	RemovedKeysCut   []bool // beside RemovedKeys: what is under way with it is to end
 	RemovedTokens    []TokenID
 	RemovedProviders []ProviderID
 }
@@ -78,7 +80,11 @@ func (s *Session) sentLocked(o *Outgoing) *Outgoing {
 		s.complete = true
 	}
 	if s.toldLocked() {
-		s.marks = append(s.marks, mark{urgent: p.urgent, delta: s.deltaSeq, health: s.healthSeq, command: s.commandSeq})
+		m := mark{urgent: p.urgent, delta: s.deltaSeq, health: s.healthSeq, command: s.commandSeq}
+		if o.Delta != nil {
+			m.revision = o.Delta.CompleteRevision
+		}
+		s.marks = append(s.marks, m)
 	}
 	return o
 }
@@ -110,7 +116,7 @@ func (s *Session) stateLocked(now time.Time, k *keyState) KeyState {
 	st := KeyState{Key: k.key.ID, Revision: k.key.Revision, Generation: k.key.Generation}
 	switch h := k.told; {
 	case k.key.DisabledAt(now):
-		st.Open, st.Reason = true, Admin
+		st.Open, st.Reason, st.Cut = true, Admin, s.pool.cutLocked(k.key.ID)
 	case h.Usable():
 		st.Watched, st.Reason = h.Phase == Watched, h.Reason
 	case h.Phase == Cooling:
@@ -132,6 +138,7 @@ func (s *Session) smallLocked() *Delta {
 	d := &Delta{Seq: s.deltaSeq}
 	for id := range s.removed {
 		d.RemovedKeys = append(d.RemovedKeys, id)
+		d.RemovedKeysCut = append(d.RemovedKeysCut, p.cutLocked(id))
 	}
 	for id := range s.tokens {
 		if len(d.Tokens)+len(d.RemovedTokens) == tokensPerDelta {

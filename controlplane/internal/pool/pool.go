@@ -66,6 +66,7 @@ type Pool struct {
 	out       map[KeyID]*keyState // those whose phase is not Healthy: what Tick looks at
 	timed     map[KeyID]*keyState // those with an end of life or of an operator's disable
 	lastTimed time.Time
+	cuts      map[KeyID]cut      // whose requests under way are to end
 	unsaved   map[KeyID]struct{} // health that stats.db does not hold yet
 	history   history            // that stats.db does not hold yet
 	healthSeq uint64             // of the last health update told to any node; rises within the term
@@ -89,6 +90,7 @@ type keyState struct {
 	ended   bool      // nodes have been told that an operator's disable is over
 	alone   time.Time // since when its strikes lack the proof that other keys serve; zero: they have it
 	softOut bool      // counted in its provider's softOut
+	staleAt uint64    // the revision that made its MaxStale what it is, or looser
 }
 
 type probe struct {
@@ -100,7 +102,7 @@ type probe struct {
 func New(cfg Config) *Pool {
 	return &Pool{
 		cfg: cfg, keys: map[KeyID]*keyState{}, tokens: map[TokenID]Token{}, providers: map[ProviderID]*providerState{},
-		nodes: map[NodeID]*node{}, out: map[KeyID]*keyState{}, timed: map[KeyID]*keyState{},
+		nodes: map[NodeID]*node{}, out: map[KeyID]*keyState{}, timed: map[KeyID]*keyState{}, cuts: map[KeyID]cut{},
 		unsaved: map[KeyID]struct{}{}, progress: make(chan struct{}),
 		ledger: newLedger(), budgetsDue: make(chan struct{}, 1),
 	}
@@ -184,6 +186,8 @@ func (p *Pool) putKeyLocked(now time.Time, key Key) {
 			}
 		}
 	}
+	k.noteStaleLocked(before)
+	p.armCutLocked(now, before, key)
 	p.indexLocked(k)
 	if before.ID != 0 && (before.Disabled != key.Disabled || before.Generation != key.Generation) {
 		p.changedLocked(now, k)
@@ -221,6 +225,7 @@ func (p *Pool) removeKeyLocked(now time.Time, id KeyID) {
 	if pr := p.providers[k.key.Provider]; pr != nil {
 		pr.keys--
 	}
+	p.removeCutLocked(now, id)
 	delete(p.keys, id)
 	p.boundKeyLocked(now, &k.key, nil)
 	delete(p.out, id)

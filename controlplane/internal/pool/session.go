@@ -16,6 +16,8 @@ type node struct {
 	status     NodeStatus
 	statusTime time.Time // when it told its status; zero: it has not
 	rejections []string
+	knows      uint64 // the last revision up to which it has confirmed everything, since this control plane started
+	wiped      bool   // it was evicted and has confirmed that it holds nothing any more
 	// What it has still to forget, by provider, "" for everything, with the command of its session that said so; 0: none has
 	// yet. It outlives sessions, and has at most one entry more than there are providers.
 	clears map[ProviderID]uint64
@@ -33,6 +35,7 @@ type node struct {
 type NodeStatus struct {
 	InFlight          int
 	RequestsPerSecond float64
+	Draining          bool          // it takes no new requests because it was told to
 	Caches            []CacheStatus // replaced whole
 }
 
@@ -55,6 +58,11 @@ type Session struct {
 	fenced chan struct{}
 	newer  bool          // fenced by a newer process of the node
 	woken  chan struct{} // capacity 1
+
+	drainDue bool   // the node is to hear whether to drain
+	evicted  bool   // the node was put out for good
+	evictDue bool   // it is to hear of that
+	evictSeq uint64 // the command that has told it; 0: none yet
 
 	// What the node has not heard, by id; the latest state is looked up when it is sent.
 	health    map[KeyID]struct{}
@@ -81,8 +89,8 @@ type Session struct {
 	grantMarks []grantMark // what is not confirmed
 }
 
-// mark says: when these messages are confirmed, everything up to this urgent count is.
-type mark struct{ urgent, delta, health, command uint64 }
+// mark says: when these messages are confirmed, everything up to this urgent count is, and up to this revision if it is not 0.
+type mark struct{ urgent, delta, health, command, revision uint64 }
 
 const (
 	keysPerDelta   = 200  // about 32 KiB
@@ -100,7 +108,11 @@ func (p *Pool) putNodeLocked(r NodeRecord) {
 		}
 		p.nodes[r.ID] = n
 	}
+	before := n.record
 	n.record = r
+	if s := n.session; s != nil && s.orderLocked(before) {
+		p.wakeLocked()
+	}
 }
 
 // LiveLease says whether the node has a session or may still hold a lease: its name is then taken.
@@ -117,7 +129,7 @@ func (p *Pool) Attach(now time.Time, h Hello) *Session {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	n := p.nodes[h.Node]
-	if n == nil || h.Epoch < n.record.Epoch {
+	if n == nil || h.Epoch < n.record.Epoch || !n.record.EvictTime.IsZero() {
 		return nil
 	}
 	if old := n.session; old != nil {
@@ -146,12 +158,14 @@ func (p *Pool) Attach(now time.Time, h Hello) *Session {
 			s.health[id] = struct{}{}
 		}
 	}
-	n.session, n.zone, n.version, n.lastSeen, n.rejections = s, h.Zone, h.Version, now, nil
+	n.session, n.zone, n.version, n.lastSeen, n.rejections, n.wiped = s, h.Zone, h.Version, now, nil, false
 	n.leaseUntil = now.Add(p.cfg.leaseTTL())
 	p.sessionIDs = append(p.sessionIDs, h.Node)
 	slices.Sort(p.sessionIDs)
 	p.arriveLocked(now, n, h.Epoch, h.Holds)
 	n.repeatClearsLocked()
+	s.orderLocked(NodeRecord{})
+	s.oweCutsLocked(now)
 	p.urgent++
 	s.wake()
 	p.progressLocked()
@@ -162,7 +176,7 @@ func (p *Pool) Attach(now time.Time, h Hello) *Session {
 func (p *Pool) Renew(now time.Time, s *Session, status NodeStatus) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if s.node.session != s {
+	if s.node.session != s || s.evicted {
 		return 0
 	}
 	s.node.lastSeen, s.node.status, s.node.statusTime = now, status, now
@@ -255,6 +269,7 @@ func (s *Session) Ack(now time.Time, deltaSeq, healthSeq, commandSeq uint64, rej
 	}
 	for len(s.marks) > 0 && s.reachedLocked(s.marks[0]) {
 		s.confirmed = s.marks[0].urgent
+		s.node.knows = max(s.node.knows, s.marks[0].revision)
 		s.marks = s.marks[1:]
 	}
 	if s.complete && s.deltaAck == s.deltaSeq {

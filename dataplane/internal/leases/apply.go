@@ -65,6 +65,9 @@ func (b *Book) applyDelta(d *leasev1.ResourceDelta) []*leasev1.Rejection {
 		switch r.GetKind() {
 		case leasev1.Kind_KIND_KEY:
 			b.dropKeyLocked(KeyID(r.GetId()))
+			if r.GetCancelInFlight() {
+				b.cutOff(KeyID(r.GetId()), everyRevision)
+			}
 		case leasev1.Kind_KIND_TOKEN:
 			b.tokens.Remove(r.GetId())
 		default: // providers are done; an unknown kind is nothing this node holds
@@ -91,8 +94,9 @@ func (b *Book) completeLocked() {
 		b.sync, b.early = nil, map[KeyID]*health{}
 		b.keepSharesLocked()
 		b.lease.known.Store(true)
+		b.vouchLocked()
 	}
-	b.buildRingsLocked()
+	b.rebuildLocked()
 }
 
 // forgetHealthLocked drops what an earlier session told and this one did not: it is over. A limit that this node met itself
@@ -116,7 +120,8 @@ func (b *Book) putKeyLocked(k *leasev1.UpstreamKey) error {
 		revision: k.GetRevision(), generation: k.GetGeneration(),
 		enabled:  k.GetState() == leasev1.AdminState_ADMIN_STATE_ENABLED,
 		provider: k.GetProviderId(), secret: NewSecret(k.GetSecret()), models: b.listLocked(k.GetModels()),
-		weight: uint8(min(max(k.GetWeight(), 1), maxWeight)), priority: int32(min(k.GetPriority(), math.MaxInt32)),
+		maxStale: staleLimit(k.GetMaxStale().AsDuration()),
+		weight:   uint8(min(max(k.GetWeight(), 1), maxWeight)), priority: int32(min(k.GetPriority(), math.MaxInt32)),
 	}
 	if k.GetExpireTime() != nil {
 		of.expires = max(k.GetExpireTime().AsTime().UnixMicro(), 1)
@@ -142,6 +147,7 @@ func (b *Book) putKeyLocked(k *leasev1.UpstreamKey) error {
 		}
 		held.lease.Store(of)
 		b.keys[id] = held
+		b.brittle.note(held, of)
 		b.moved[of.provider] = struct{}{}
 		return nil
 	}
@@ -154,6 +160,7 @@ func (b *Book) putKeyLocked(k *leasev1.UpstreamKey) error {
 	}
 	b.countUnderLocked(held, was.account, of.account)
 	held.lease.Store(of)
+	b.brittle.note(held, of)
 	if was.priority != of.priority || was.weight != of.weight || was.models != of.models {
 		b.moved[of.provider] = struct{}{}
 	}
@@ -208,6 +215,7 @@ func (b *Book) dropKeyLocked(id KeyID) {
 	k.lease.Store(&gone)
 	k.marks.Store(nil)
 	delete(b.keys, id)
+	delete(b.brittle.keys, id)
 	b.moved[gone.provider] = struct{}{}
 	b.refreshLocked(k)
 }

@@ -76,6 +76,13 @@ type Book struct {
 	moved map[string]struct{}   // providers whose rotation is to be made anew
 	wakes wakes
 	under map[*capacity.Account][]*Key // keys with limits, by what counts them
+
+	renewed time.Duration // when the last message was sent that the control plane has answered
+	brittle brittle
+
+	rebuilds rebuilds
+
+	cuts cuts
 }
 
 // NewBook makes an empty book: nothing can be served from it until a Session has filled it.

@@ -39,6 +39,7 @@ func (d *desk) sync(keys ...*leasev1.UpstreamKey) []*leasev1.Rejection {
 func (d *desk) give(keys ...*leasev1.UpstreamKey) []*leasev1.Rejection {
 	d.rev++
 	defer d.hear() // as a session does after each message
+	defer d.rebuild()
 	return d.applyDelta(&leasev1.ResourceDelta{
 		DeltaSeq: d.rev, CompleteRevision: d.rev, Keys: keys,
 		Providers: []*leasev1.Provider{{
@@ -46,6 +47,13 @@ func (d *desk) give(keys ...*leasev1.UpstreamKey) []*leasev1.Rejection {
 			EjectFor: durationpb.New(time.Hour), MaxTries: 3,
 		}},
 	})
+}
+
+// rebuild does at once what would be done soon.
+func (d *desk) rebuild() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.buildRingsLocked()
 }
 
 func (d *desk) tell(states ...*leasev1.KeyHealth) []Probe {

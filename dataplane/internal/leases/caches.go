@@ -13,15 +13,6 @@ type CacheStatus struct {
 	AnswerBytes, AnswerHits, AnswerMisses uint64
 }
 
-// do does what an operator wants done. What this version does not know is confirmed all the same: nobody is to wait for it.
-func (s *session) do(c *leasev1.NodeCommand) {
-	if forget := c.GetClearCache(); forget != nil && s.link.cfg.ClearCaches != nil {
-		s.link.cfg.ClearCaches(forget.GetProviderIds())
-	}
-	s.applied.command.Store(c.GetCommandSeq())
-	s.wake()
-}
-
 func (l *Link) caches() []*leasev1.CacheStatus {
 	if l.cfg.Caches == nil {
 		return nil

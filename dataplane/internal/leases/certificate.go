@@ -12,28 +12,28 @@ import (
 func (l *Link) renewCertificate(ctx context.Context, client leasev1.LeaseServiceClient) error {
 	var atLeast time.Duration
 	for {
-		wait := max(l.id.renewAt().Sub(l.book.wall()), atLeast)
+		wait := max(l.id.Load().renewAt().Sub(l.book.wall()), atLeast)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-time.After(min(wait, time.Hour)): // not all at once: the machine may be suspended
 		}
-		if l.book.wall().Before(l.id.renewAt()) {
+		if l.book.wall().Before(l.id.Load().renewAt()) {
 			continue
 		}
 		atLeast = time.Minute
 		next, err := l.nextIdentity(ctx, client)
 		if err != nil {
-			l.log.Warn("certificate not renewed, trying again", "error", l.explain(err), "ends", l.id.leaf.NotAfter)
+			l.log.Warn("certificate not renewed, trying again", "error", l.explain(err), "ends", l.id.Load().leaf.NotAfter)
 			continue
 		}
-		l.id = next
+		l.id.Store(next)
 		l.log.Info("certificate renewed", "ends", next.leaf.NotAfter)
 	}
 }
 
 func (l *Link) nextIdentity(ctx context.Context, client leasev1.LeaseServiceClient) (*identity, error) {
-	request, err := newRequest(l.id.key)
+	request, err := newRequest(l.id.Load().key)
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +41,7 @@ func (l *Link) nextIdentity(ctx context.Context, client leasev1.LeaseServiceClie
 	if err != nil {
 		return nil, err
 	}
-	next, err := newIdentity(resp, l.id.key)
+	next, err := newIdentity(resp, l.id.Load().key)
 	if err != nil {
 		return nil, err
 	}

@@ -47,7 +47,8 @@ type leased struct {
 	models     *modelList
 	provider   string
 	priority   int32
-	weight     uint8 // 1 to 100
+	maxStale   time.Duration // how old the control plane's last word may be; 0: as old as lease and grace let it
+	weight     uint8         // 1 to 100
 	enabled    bool
 	account    *capacity.Account // what counts its use, and its account's; nil: it has no limits and is alone
 }
@@ -83,7 +84,7 @@ func (k *Key) blocked(of *leased, now time.Duration) (why block, until time.Dura
 
 // barred is blocked for what is lent already: whether there is room for one more does not matter to it.
 func (k *Key) barred(of *leased, now time.Duration) (why block, until time.Duration) {
-	if of.over(k.book) {
+	if of.over(k.book) || of.stale(k.book, now) {
 		return out, 0
 	}
 	h := k.state.Load()
@@ -118,7 +119,7 @@ func (k *Key) blockedFor(model string, of *leased, now time.Duration) (why block
 // probeable says whether the key may be probed: whatever is held against it, but not what an operator has taken out of use.
 func (k *Key) probeable(b *Book) bool {
 	of, h := k.lease.Load(), k.state.Load()
-	return !of.over(b) && (h == nil || !h.open || h.reason != admin || !h.speaksOf(of))
+	return !of.over(b) && !of.stale(b, b.now()) && (h == nil || !h.open || h.reason != admin || !h.speaksOf(of))
 }
 
 // over says whether an operator wants this copy used no more, or its life is over.

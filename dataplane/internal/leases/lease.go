@@ -15,8 +15,10 @@ type lease struct {
 	until atomic.Int64 // end of the lease
 	grace atomic.Int64 // end of the grace
 	heard atomic.Int64 // last word from the control plane
-	known atomic.Bool  // the node has been told everything once
-	ended atomic.Bool  // it was, and everything was wiped since
+	// vouched is when the last message was sent whose answer the control plane gave while the node held all it had to say.
+	vouched atomic.Int64
+	known   atomic.Bool // the node has been told everything once
+	ended   atomic.Bool // it was, and everything was wiped since
 }
 
 // renew counts a lease from when its request was sent.
@@ -71,6 +73,8 @@ func (b *Book) renew(sent, ttl, grace time.Duration) {
 	b.mu.Lock()
 	was := b.lease.valid(b.now())
 	b.lease.renew(sent, ttl, grace)
+	b.renewed = max(b.renewed, sent)
+	b.vouchLocked()
 	b.mu.Unlock()
 	if !was {
 		b.shares.Refresh() // the whole shares may be used again

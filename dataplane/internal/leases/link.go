@@ -48,18 +48,27 @@ type Link struct {
 	log      *slog.Logger
 	reporter *Reporter
 	instance []byte
-	id       *identity              // nil: not loaded, or not joined yet; replaced by the session's renewal, never while one starts
-	state    atomic.Pointer[string] // what the link is at, in words for /readyz and logs
-	spread   time.Duration          // wait before the first reconnect
-	term     uint64                 // highest seen within lineage
+	id       atomic.Pointer[identity] // nil: not loaded, or not joined yet; replaced by a session's renewal
+	state    atomic.Pointer[string]   // what the link is at, in words for /readyz and logs
+	spread   time.Duration            // wait before the first reconnect
+	term     uint64                   // highest seen within lineage
 	lineage  string
 	epoch    uint64        // given by the control plane last; 0: none yet
+	next     *accepted     // the session that follows the running one; nil: none has been opened ahead
 	leave    chan struct{} // closed by Leave
 	ended    chan struct{} // closed by Run
+	drained  atomic.Bool   // an operator wants no new requests taken
+	evicted  atomic.Bool   // an operator has put the node out for good
 }
 
-// ErrFenced tells that a newer process runs under this node's name; this one has stopped serving.
-var ErrFenced = errors.New("a newer process runs under this node's name: this one has been fenced and must not serve any more")
+// Why a node has stopped serving for good.
+var (
+	// ErrFenced tells that a newer process runs under this node's name.
+	ErrFenced = errors.New("a newer process runs under this node's name: this one has been fenced and must not serve any more")
+	// ErrEvicted tells that an operator has put the node out.
+	ErrEvicted = errors.New("this node has been evicted: it holds nothing any more and must not serve; " +
+		"to have it back let it join under another name")
+)
 
 const (
 	firstBackoff = 100 * time.Millisecond
@@ -79,6 +88,9 @@ func NewLink(c LinkConfig) *Link {
 	return l
 }
 
+// Drained says whether an operator wants this node to take no new requests.
+func (l *Link) Drained() bool { return l.drained.Load() }
+
 // Reporter is the link's reporter.
 func (l *Link) Reporter() *Reporter { return l.reporter }
 
@@ -87,8 +99,8 @@ func (l *Link) State() string { return *l.state.Load() }
 
 func (l *Link) at(state string) { l.state.Store(&state) }
 
-// Run keeps the link until ctx ends. It answers an error only when going on would be wrong: the node has been fenced, or its
-// files are damaged.
+// Run keeps the link until ctx ends. It answers an error only when going on would be wrong: the node has been fenced or evicted,
+// or its files are damaged.
 func (l *Link) Run(ctx context.Context) error {
 	defer close(l.ended)
 	ctx, cancel := context.WithCancel(ctx)
@@ -96,15 +108,26 @@ func (l *Link) Run(ctx context.Context) error {
 	defer watch.Wait()
 	defer cancel()
 	watch.Go(func() { l.watchLease(ctx) })
+	defer func() {
+		if l.next != nil {
+			l.next.close()
+		}
+	}()
 	wait := firstBackoff
 	for {
 		heard, err := l.once(ctx)
 		switch {
-		case ctx.Err() != nil, l.leaving():
-			return nil
+		case l.evicted.Load(), errors.Is(err, ErrEvicted):
+			l.book.wipe()
+			return ErrEvicted
 		case errors.Is(err, ErrFenced):
 			l.book.wipe()
 			return err
+		case l.next != nil && ctx.Err() == nil:
+			wait = firstBackoff
+			continue
+		case ctx.Err() != nil, l.leaving():
+			return nil
 		case errors.Is(err, errDamagedFiles):
 			return err
 		case errors.Is(err, errCountsLost):
@@ -141,25 +164,42 @@ func (l *Link) leaving() bool {
 
 var errDamagedFiles = errors.New("damaged node files")
 
-// once joins if need be and lives through one session; heard says whether the control plane accepted it.
+// once lives through one session, the one that was opened ahead or a new one, for which it joins if need be; heard says whether
+// the control plane accepted it.
 func (l *Link) once(ctx context.Context) (heard bool, err error) {
-	if l.id == nil {
-		if l.id, err = loadIdentity(l.cfg.DataDir); err != nil {
-			return false, fmt.Errorf("%w: %w; remove %s to join anew", errDamagedFiles, err, l.cfg.DataDir)
-		}
-	}
-	if l.id == nil || !l.book.wall().Before(l.id.leaf.NotAfter) {
-		l.at("joining")
-		if l.id, err = l.joinAndSave(ctx); err != nil {
+	w := l.next
+	l.next = nil
+	if w == nil {
+		if err := l.identify(ctx); err != nil {
 			return false, err
 		}
+		if w, err = l.open(ctx, openTimeout); err != nil {
+			l.book.endSession()
+			return false, stopped(err)
+		}
 	}
-	conn, err := l.connect(credentials.NewTLS(l.id.tls(l.book.wall)))
-	if err != nil {
-		return false, err
+	return true, l.session(ctx, w)
+}
+
+// identify has the node known by a certificate that is good.
+func (l *Link) identify(ctx context.Context) error {
+	id := l.id.Load()
+	if id == nil {
+		var err error
+		if id, err = loadIdentity(l.cfg.DataDir); err != nil {
+			return fmt.Errorf("%w: %w; remove %s to join anew", errDamagedFiles, err, l.cfg.DataDir)
+		}
 	}
-	defer conn.Close()
-	return l.session(ctx, conn)
+	if id == nil || !l.book.wall().Before(id.leaf.NotAfter) {
+		l.at("joining")
+		var err error
+		if id, err = l.joinAndSave(ctx); err != nil {
+			l.id.Store(nil)
+			return err
+		}
+	}
+	l.id.Store(id)
+	return nil
 }
 
 func (l *Link) joinAndSave(ctx context.Context) (*identity, error) {
@@ -190,7 +230,7 @@ func (l *Link) connect(creds credentials.TransportCredentials) (*grpc.ClientConn
 	return grpc.NewClient("passthrough:///"+l.cfg.Address, options...)
 }
 
-// watchLease wipes the secrets as soon as lease and grace are over.
+// watchLease wipes the secrets as soon as lease and grace are over, and takes out the keys that have gone stale.
 func (l *Link) watchLease(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -202,6 +242,7 @@ func (l *Link) watchLease(ctx context.Context) {
 			if l.book.expire() {
 				l.log.Error("lease and grace are over: keys wiped, refusing requests until the control plane is back")
 			}
+			l.book.outdate()
 		}
 	}
 }
@@ -217,7 +258,7 @@ func (l *Link) explain(err error) string {
 	case strings.Contains(s.Message(), "certificate signed by unknown authority"), strings.Contains(s.Message(), "unknown certificate authority"):
 		return "the control plane at this address is not the one this node joined (it may have been set up anew); " +
 			"remove the folder " + l.cfg.DataDir + " to join it"
-	case s.Code() == codes.PermissionDenied && l.id != nil:
+	case s.Code() == codes.PermissionDenied && l.id.Load() != nil:
 		return s.Message() + "; remove the folder " + l.cfg.DataDir + " to join anew"
 	case s.Code() == codes.Unavailable:
 		return s.Message()

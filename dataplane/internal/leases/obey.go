@@ -19,9 +19,15 @@ func (b *Book) applyHealth(u *leasev1.HealthUpdate) []Probe {
 		k := b.keys[id]
 		if k == nil {
 			b.early[id] = h
+		} else {
+			b.obeyLocked(k, h)
+		}
+		if w.GetCancelInFlight() && h.open { // also what began with a copy that is gone
+			b.cutOff(id, h.revision)
+		}
+		if k == nil {
 			continue
 		}
-		b.obeyLocked(k, h)
 		if p, ok := b.Provider(k.lease.Load().provider); ok && w.GetProbeHere() {
 			ttl := w.GetProbeTtl().AsDuration()
 			probes = append(probes, Probe{

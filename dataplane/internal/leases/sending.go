@@ -35,6 +35,9 @@ func (s *session) send(ctx context.Context) error {
 			err = s.tellCapacity(now - looked)
 			looked = now
 		case <-b.signals.wake:
+			if s.opening.Load() { // the next session tells them, or this one if there will be none
+				continue
+			}
 			if m := keySignals(b.signals.take()); m != nil {
 				err = s.stream.Send(m)
 			}
@@ -95,6 +98,7 @@ func (s *session) heartbeat(every time.Duration) *leasev1.SessionRequest {
 			RequestsPerSecond:     float64(b.arrived.Swap(0)) / every.Seconds(),
 			UnacknowledgedBatches: uint32(s.link.reporter.Unconfirmed()),
 			Caches:                s.link.caches(),
+			Draining:              s.link.Drained(),
 		},
 	}}}
 }

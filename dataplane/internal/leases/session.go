@@ -10,8 +10,9 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"google.golang.org/grpc"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/status"
 
 	leasev1 "ollama-api-pool/gen/pool/lease/v1"
@@ -28,6 +29,11 @@ type session struct {
 	link    *Link
 	stream  leasev1.LeaseService_SessionClient
 	welcome *leasev1.Welcome
+	told    bool               // whether to drain
+	move    chan time.Duration // how soon to go to another control plane; capacity 1
+	moving  sync.Mutex         // held while a message is applied, and while the next session is being opened
+	opening atomic.Bool        // the next session is being opened
+	moved   bool               // there is one: nothing that comes here is applied any more; guarded by moving
 
 	applied struct { // by the receiver, told by the sender
 		delta, health, command atomic.Uint64
@@ -43,23 +49,55 @@ type session struct {
 	}
 }
 
-// session opens a session and lives through it.
-func (l *Link) session(ctx context.Context, conn *grpc.ClientConn) (heard bool, err error) {
+// accepted is a session that the control plane has accepted and that has not begun here.
+type accepted struct {
+	session *session
+	client  leasev1.LeaseServiceClient
+	sent    time.Duration // when Hello was
+	close   func()
+}
+
+// openTimeout is how long the control plane may take to accept a session.
+const openTimeout = 10 * time.Second
+
+// open opens a session over a connection of its own, which lasts until ctx ends or it is closed.
+func (l *Link) open(ctx context.Context, timeout time.Duration) (*accepted, error) {
+	conn, err := l.connect(credentials.NewTLS(l.id.Load().tls(l.book.wall)))
+	if err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	client := leasev1.NewLeaseServiceClient(conn)
-	s := &session{link: l}
+	s := &session{link: l, move: make(chan time.Duration, 1)}
 	s.applied.wake = make(chan struct{}, 1)
 	s.beats.sent = map[uint64]time.Duration{}
-	sent := l.book.now()
+	w := &accepted{session: s, client: leasev1.NewLeaseServiceClient(conn), sent: l.book.now(), close: func() {
+		cancel()
+		_ = conn.Close()
+	}}
 	l.book.signals.prepare()
-	defer l.book.endSession()
-	if err := s.open(ctx, client, cancel); err != nil {
-		return false, fenced(err)
+	late := time.AfterFunc(timeout, cancel)
+	defer late.Stop()
+	if err := s.open(ctx, w.client); err != nil {
+		w.close()
+		return nil, err
 	}
+	return w, nil
+}
+
+// session lives through a session.
+func (l *Link) session(parent context.Context, w *accepted) error {
+	ctx, cancel := context.WithCancel(parent)
+	defer cancel()
+	defer w.close()
+	s, client := w.session, w.client
+	defer func() {
+		if l.next == nil { // else what happens meanwhile is told there
+			l.book.endSession()
+		}
+	}()
 	l.book.beginSync()
-	l.welcomed(s.welcome, sent)
-	s.beats.renewed = sent
+	l.welcomed(s.welcome, w.sent)
+	s.beats.renewed = w.sent
 	l.book.shares.Restart()
 	l.book.asker.connect(client, s.welcome.GetNodeEpoch())
 	defer l.book.asker.disconnect()
@@ -72,22 +110,26 @@ func (l *Link) session(ctx context.Context, conn *grpc.ClientConn) (heard bool, 
 	g.Go(func() error { return s.send(ctx) })
 	g.Go(func() error { return l.reporter.run(ctx, client, s.welcome.GetReportInterval().AsDuration()) })
 	g.Go(func() error { return l.renewCertificate(ctx, client) })
-	g.Go(func() error { <-ctx.Done(); cancel(); return nil }) // whoever fails first ends the streams of the others
-	return true, fenced(g.Wait())
+	g.Go(func() error { return l.moveOn(parent, ctx, s) })
+	g.Go(func() error { <-ctx.Done(); w.close(); return nil }) // whoever fails first ends the streams of the others
+	return stopped(g.Wait())
 }
 
-// fenced tells the control plane's word that this process must stop from all other ends of a session.
-func fenced(err error) error {
-	if status.Code(err) == codes.Aborted {
-		return ErrFenced
+// stopped tells the control plane's word that this process must stop from all other ends of a session.
+func stopped(err error) error {
+	if status.Code(err) != codes.Aborted {
+		return err
 	}
-	return err
+	for _, detail := range status.Convert(err).Details() {
+		if info, ok := detail.(*errdetails.ErrorInfo); ok && info.GetReason() == "NODE_EVICTED" {
+			return ErrEvicted
+		}
+	}
+	return ErrFenced
 }
 
 // open says Hello and takes the Welcome.
-func (s *session) open(ctx context.Context, client leasev1.LeaseServiceClient, cancel func()) error {
-	late := time.AfterFunc(10*time.Second, cancel)
-	defer late.Stop()
+func (s *session) open(ctx context.Context, client leasev1.LeaseServiceClient) error {
 	var err error
 	if s.stream, err = client.Session(ctx); err != nil {
 		return err
@@ -133,8 +175,10 @@ func (l *Link) welcomed(w *leasev1.Welcome, sent time.Duration) {
 
 // receive applies what the control plane says, until the stream ends.
 func (s *session) receive() error {
+	s.moving.Lock()
+	defer s.moving.Unlock()
 	for {
-		m, err := s.stream.Recv()
+		m, err := s.next()
 		if err != nil {
 			return err
 		}
@@ -144,6 +188,9 @@ func (s *session) receive() error {
 			s.renewed(m.Renewal)
 		case *leasev1.SessionResponse_Delta:
 			s.refuse(b.applyDelta(m.Delta))
+			if m.Delta.GetCompleteRevision() > 0 {
+				s.undrained()
+			}
 			s.applied.delta.Store(m.Delta.GetDeltaSeq())
 			s.wake()
 		case *leasev1.SessionResponse_Health:
@@ -161,8 +208,7 @@ func (s *session) receive() error {
 		case *leasev1.SessionResponse_Command:
 			s.do(m.Command)
 		case *leasev1.SessionResponse_Drain:
-			s.link.spread = m.Drain.GetReconnectWithin().AsDuration()
-			s.link.log.Info("the control plane is about to stop", "reason", m.Drain.GetReason())
+			s.toMove(m.Drain)
 		}
 		b.hear()
 	}

@@ -50,10 +50,7 @@ func (s *signals) add(what signal, v provider.Verdict) {
 	t.count++
 	t.retryAfter = max(t.retryAfter, v.RetryAfter)
 	t.status = v.Status
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
+	s.again()
 }
 
 // take answers what has gathered, in order, and empties it.
@@ -63,6 +60,14 @@ func (s *signals) take() ([]signal, map[signal]*told) {
 	order, what := s.order, s.what
 	s.order, s.what = nil, map[signal]*told{}
 	return order, what
+}
+
+// again has what has gathered looked at once more.
+func (s *signals) again() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
 }
 
 // prepare starts the taking of signals for the session that is about to be opened.

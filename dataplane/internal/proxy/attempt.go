@@ -24,12 +24,14 @@ type attempt struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	watch  *watch // cancels with errSilent
+	cut    leases.Cut
 	start  time.Time
 
 	firstByte time.Duration // 0: no byte of an answer has come
 	tally     tally
 	verdict   provider.Verdict
 	answered  bool // the client has its answer, or what there will be of it
+	unsent    bool // the loan was taken back before the request was sent
 }
 
 // try sends the request with a borrowed key. If answered, the exchange is over; otherwise the client has seen nothing yet
@@ -39,6 +41,10 @@ func (x *exchange) try(l loan) (v provider.Verdict, answered bool) {
 	a.ctx, a.cancel = context.WithCancelCause(x.r.Context())
 	a.watch = newWatch(x.up.firstByte, func() { a.cancel(errSilent) })
 	defer a.settle()
+	if !l.Watch(&a.cut, a.cancel) {
+		a.unsent, a.verdict = true, cutOff
+		return a.verdict, false
+	}
 	a.start = x.p.now()
 	x.attempts++
 	x.lastKey = l.KeyID()
@@ -48,7 +54,12 @@ func (x *exchange) try(l loan) (v provider.Verdict, answered bool) {
 
 func (a *attempt) settle() {
 	a.watch.stop()
+	a.loan.Unwatch(&a.cut)
 	a.cancel(nil)
+	if a.unsent {
+		a.loan.Return()
+		return
+	}
 	done := leases.Attempt{Model: bounded(a.x.model), Verdict: a.verdict, FirstByte: a.firstByte}
 	if a.answered {
 		a.takeUsage()
@@ -113,6 +124,8 @@ func (a *attempt) failed(error) {
 	switch {
 	case a.x.canceled():
 		a.canceled()
+	case errors.Is(context.Cause(a.ctx), leases.ErrCut):
+		a.verdict = cutOff
 	case errors.Is(context.Cause(a.ctx), errSilent):
 		a.verdict = provider.Verdict{Class: provider.Timeout, Next: provider.Once}
 	case a.firstByte > 0:
@@ -210,5 +223,9 @@ func (a *attempt) spoiled(v provider.Verdict) {
 	a.verdict, a.answered = v, true
 	a.x.end, a.x.cut = leases.EndTruncated, true
 }
+
+// cutOff is the verdict on an attempt that an operator has ended, before the client saw any of its answer. It says nothing of
+// the key, and the request may have another.
+var cutOff = provider.Verdict{Class: provider.Canceled, Next: provider.OtherKey}
 
 var truncated = provider.Verdict{Class: provider.Truncated, Status: http.StatusOK}

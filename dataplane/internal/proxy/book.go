@@ -45,11 +45,13 @@ type lender interface {
 	lend(ctx context.Context, w leases.Want, patience time.Duration) (loan, error)
 }
 
-// loan is a borrowed key. Exactly one of Settle and Return ends it.
+// loan is a borrowed key. Exactly one of Settle and Return ends it. While it is watched it can be cut off.
 type loan interface {
 	KeyID() leases.KeyID
 	Secret() leases.Secret
 	Usable() bool
+	Watch(c *leases.Cut, end context.CancelCauseFunc) bool
+	Unwatch(*leases.Cut)
 	Settle(leases.Attempt)
 	Return()
 }

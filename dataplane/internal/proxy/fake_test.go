@@ -52,6 +52,9 @@ type fakeKey struct {
 	id       leases.KeyID
 	secret   string
 	unusable bool
+
+	forbidden bool // since it was lent
+	watched   func(cut context.CancelCauseFunc)
 }
 
 type settlement struct {
@@ -67,6 +70,15 @@ type fakeLoan struct {
 func (l fakeLoan) KeyID() leases.KeyID   { return l.key.id }
 func (l fakeLoan) Secret() leases.Secret { return leases.NewSecret(l.key.secret) }
 func (l fakeLoan) Usable() bool          { return !l.key.unusable }
+
+func (l fakeLoan) Watch(c *leases.Cut, end context.CancelCauseFunc) bool {
+	if l.key.watched != nil {
+		l.key.watched(end)
+	}
+	return !l.key.forbidden
+}
+
+func (l fakeLoan) Unwatch(*leases.Cut) {}
 
 func (l fakeLoan) Settle(a leases.Attempt) {
 	l.book.mu.Lock()

@@ -91,6 +91,14 @@ func (x *exchange) fetchModels() (answer listAnswer, prob *problem) {
 func (x *exchange) askModels(l loan) (answer listAnswer, v provider.Verdict) {
 	var answered time.Duration
 	v = provider.Verdict{Class: provider.LocalError}
+	ctx, end := context.WithCancelCause(context.WithoutCancel(x.r.Context()))
+	defer end(nil)
+	var cut leases.Cut
+	defer l.Unwatch(&cut)
+	if !l.Watch(&cut, end) {
+		l.Return()
+		return answer, cutOff
+	}
 	defer func() {
 		l.Settle(leases.Attempt{Verdict: v, FirstByte: answered})
 		x.p.metrics.attempt(x.prov.ID, v.Class)
@@ -98,12 +106,14 @@ func (x *exchange) askModels(l loan) (answer listAnswer, v provider.Verdict) {
 	x.attempts++
 	x.lastKey = l.KeyID()
 	start := x.p.now()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.r.Context()), listTimeout)
+	ctx, cancel := context.WithTimeout(ctx, listTimeout)
 	defer cancel()
 	resp, body, secret, err := x.up.ask(ctx, question{ //nolint:bodyclose // ask has read and closed it
 		method: http.MethodGet, path: x.up.dialect.ModelsPath(), limit: maxList, prov: x.prov, agent: x.p.agent, loan: l,
 	})
 	switch {
+	case errors.Is(context.Cause(ctx), leases.ErrCut):
+		return answer, cutOff
 	case errors.Is(err, context.DeadlineExceeded):
 		return answer, provider.Verdict{Class: provider.Timeout, Next: provider.Once}
 	case err != nil:

@@ -64,7 +64,11 @@ func (p *Proxy) probe(ctx context.Context, l loan, what leases.Probe) provider.V
 	}
 	timed, cancel := context.WithTimeout(ctx, ttl)
 	defer cancel()
-	if !l.Usable() { // it waited too long for its turn, or the key has gone
+	timed, end := context.WithCancelCause(timed)
+	defer end(nil)
+	var cut leases.Cut
+	defer l.Unwatch(&cut)
+	if !l.Watch(&cut, end) || !l.Usable() { // it waited too long for its turn, or the key has gone
 		return provider.Verdict{Class: provider.LocalError}
 	}
 	method, path, body := up.dialect.Probe()

@@ -75,6 +75,7 @@ var (
 	}
 	problemMisconfigured = final(badGateway(http.StatusBadGateway, "upstream_misconfigured", "The provider's address is not usable; this is for the operator to mend."))
 	problemBusy          = unavailable("overloaded", "Too many large requests are under way; try again soon.", time.Second, false)
+	problemDraining      = unavailable("draining", "This node takes no new requests at the moment.", time.Second, false)
 	problemAllRefused    = unavailable("upstream_credentials_exhausted", "No upstream key of the provider can be used at the moment.", 30*time.Second, true)
 )
 

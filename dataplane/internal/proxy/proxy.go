@@ -30,6 +30,8 @@ type Config struct {
 	Logger          *slog.Logger     // default: discards
 	// ExposeRouteHeaders adds x-pool-attempts, x-pool-key and x-pool-region to answers.
 	ExposeRouteHeaders bool
+	// Draining says whether no new requests are to be taken; default: never.
+	Draining func() bool
 	// DialUpstream replaces the dialer to upstreams, and with it the guard against private addresses.
 	DialUpstream func(ctx context.Context, network, addr string) (net.Conn, error)
 	Registerer   prometheus.Registerer // default: metrics are counted but not shown
@@ -55,6 +57,13 @@ func (c Config) clock() func() time.Time {
 		return c.Now
 	}
 	return time.Now
+}
+
+func (c Config) draining() func() bool {
+	if c.Draining != nil {
+		return c.Draining
+	}
+	return func() bool { return false }
 }
 
 func (c Config) failures() *origin.Failures {
@@ -92,6 +101,7 @@ type Proxy struct {
 	trusted   origin.Trusted
 	failures  *origin.Failures
 	answers   *answers.Cache
+	draining  func() bool
 }
 
 // New makes a Proxy.
@@ -106,7 +116,7 @@ func newProxy(c Config, b lender) *Proxy {
 		book: b, maxBody: c.maxBody(), cors: newCORSPolicy(c.CORSOrigins), expose: c.ExposeRouteHeaders,
 		region: c.Region, version: c.Version, agent: c.userAgent(), log: c.logger(), now: c.clock(),
 		metrics: newMetrics(c.Registerer), upstreams: upstreams{dial: c.DialUpstream}, bodies: newMemory(bodyMemory()),
-		trusted: c.TrustedProxies, failures: c.failures(),
+		trusted: c.TrustedProxies, failures: c.failures(), draining: c.draining(),
 		answers: answers.New(answers.Config{MaxBytes: answerMemory()}),
 	}
 }
@@ -141,6 +151,10 @@ func (p *Proxy) serve(x *exchange) *problem {
 		return problemMethod(rt.methods())
 	case rt.open:
 		return rt.serve(p, x)
+	}
+	if p.draining() {
+		x.w.Header().Set("Connection", "close") // so that the next request goes elsewhere
+		return problemDraining
 	}
 	x.route = rt
 	x.w.Header().Set("Cache-Control", "no-store")

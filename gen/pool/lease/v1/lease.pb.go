@@ -86,7 +86,7 @@ func (x KeyHealth_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use KeyHealth_State.Descriptor instead.
 func (KeyHealth_State) EnumDescriptor() ([]byte, []int) {
-	return file_pool_lease_v1_lease_proto_rawDescGZIP(), []int{29, 0}
+	return file_pool_lease_v1_lease_proto_rawDescGZIP(), []int{30, 0}
 }
 
 // JoinRequest is a node's first contact. The proof, HMAC-SHA256(join token, "node" ‖ TLS exporter), is made from the channel
@@ -1832,6 +1832,7 @@ type NodeCommand struct {
 	//
 	//	*NodeCommand_ClearCache
 	//	*NodeCommand_DrainNode
+	//	*NodeCommand_Evict
 	Command       isNodeCommand_Command `protobuf_oneof:"command"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1899,6 +1900,15 @@ func (x *NodeCommand) GetDrainNode() *DrainNode {
 	return nil
 }
 
+func (x *NodeCommand) GetEvict() *Evict {
+	if x != nil {
+		if x, ok := x.Command.(*NodeCommand_Evict); ok {
+			return x.Evict
+		}
+	}
+	return nil
+}
+
 type isNodeCommand_Command interface {
 	isNodeCommand_Command()
 }
@@ -1913,9 +1923,16 @@ type NodeCommand_DrainNode struct {
 	DrainNode *DrainNode `protobuf:"bytes,3,opt,name=drain_node,json=drainNode,proto3,oneof"`
 }
 
+type NodeCommand_Evict struct {
+	// Stop for good.
+	Evict *Evict `protobuf:"bytes,4,opt,name=evict,proto3,oneof"`
+}
+
 func (*NodeCommand_ClearCache) isNodeCommand_Command() {}
 
 func (*NodeCommand_DrainNode) isNodeCommand_Command() {}
+
+func (*NodeCommand_Evict) isNodeCommand_Command() {}
 
 // DrainNode has a node finish what it is doing and take nothing new, or ends that. It is told anew in every session.
 type DrainNode struct {
@@ -1963,6 +1980,44 @@ func (x *DrainNode) GetDrain() bool {
 	return false
 }
 
+// Evict has a node forget everything it holds, at once, and stop. It is confirmed once nothing is left; the session then ends
+// with ABORTED, as do all further calls of the node.
+type Evict struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Evict) Reset() {
+	*x = Evict{}
+	mi := &file_pool_lease_v1_lease_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Evict) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Evict) ProtoMessage() {}
+
+func (x *Evict) ProtoReflect() protoreflect.Message {
+	mi := &file_pool_lease_v1_lease_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Evict.ProtoReflect.Descriptor instead.
+func (*Evict) Descriptor() ([]byte, []int) {
+	return file_pool_lease_v1_lease_proto_rawDescGZIP(), []int{22}
+}
+
 // ClearCache has a node forget what it keeps of upstreams' answers; what is being fetched meanwhile is not kept either.
 type ClearCache struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1974,7 +2029,7 @@ type ClearCache struct {
 
 func (x *ClearCache) Reset() {
 	*x = ClearCache{}
-	mi := &file_pool_lease_v1_lease_proto_msgTypes[22]
+	mi := &file_pool_lease_v1_lease_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1986,7 +2041,7 @@ func (x *ClearCache) String() string {
 func (*ClearCache) ProtoMessage() {}
 
 func (x *ClearCache) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_lease_v1_lease_proto_msgTypes[22]
+	mi := &file_pool_lease_v1_lease_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1999,7 +2054,7 @@ func (x *ClearCache) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClearCache.ProtoReflect.Descriptor instead.
 func (*ClearCache) Descriptor() ([]byte, []int) {
-	return file_pool_lease_v1_lease_proto_rawDescGZIP(), []int{22}
+	return file_pool_lease_v1_lease_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ClearCache) GetProviderIds() []string {
@@ -2028,7 +2083,7 @@ type Rejection struct {
 
 func (x *Rejection) Reset() {
 	*x = Rejection{}
-	mi := &file_pool_lease_v1_lease_proto_msgTypes[23]
+	mi := &file_pool_lease_v1_lease_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2040,7 +2095,7 @@ func (x *Rejection) String() string {
 func (*Rejection) ProtoMessage() {}
 
 func (x *Rejection) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_lease_v1_lease_proto_msgTypes[23]
+	mi := &file_pool_lease_v1_lease_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2053,7 +2108,7 @@ func (x *Rejection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rejection.ProtoReflect.Descriptor instead.
 func (*Rejection) Descriptor() ([]byte, []int) {
-	return file_pool_lease_v1_lease_proto_rawDescGZIP(), []int{23}
+	return file_pool_lease_v1_lease_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Rejection) GetKind() Kind {
@@ -2104,7 +2159,7 @@ type Leave struct {
 
 func (x *Leave) Reset() {
 	*x = Leave{}
-	mi := &file_pool_lease_v1_lease_proto_msgTypes[24]
+	mi := &file_pool_lease_v1_lease_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2116,7 +2171,7 @@ func (x *Leave) String() string {
 func (*Leave) ProtoMessage() {}
 
 func (x *Leave) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_lease_v1_lease_proto_msgTypes[24]
+	mi := &file_pool_lease_v1_lease_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2129,7 +2184,7 @@ func (x *Leave) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Leave.ProtoReflect.Descriptor instead.
 func (*Leave) Descriptor() ([]byte, []int) {
-	return file_pool_lease_v1_lease_proto_rawDescGZIP(), []int{24}
+	return file_pool_lease_v1_lease_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Leave) GetReason() string {
@@ -2159,7 +2214,7 @@ type Drain struct {
 
 func (x *Drain) Reset() {
 	*x = Drain{}
-	mi := &file_pool_lease_v1_lease_proto_msgTypes[25]
+	mi := &file_pool_lease_v1_lease_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2171,7 +2226,7 @@ func (x *Drain) String() string {
 func (*Drain) ProtoMessage() {}
 
 func (x *Drain) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_lease_v1_lease_proto_msgTypes[25]
+	mi := &file_pool_lease_v1_lease_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2184,7 +2239,7 @@ func (x *Drain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drain.ProtoReflect.Descriptor instead.
 func (*Drain) Descriptor() ([]byte, []int) {
-	return file_pool_lease_v1_lease_proto_rawDescGZIP(), []int{25}
+	return file_pool_lease_v1_lease_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Drain) GetReconnectWithin() *durationpb.Duration {
@@ -2212,7 +2267,7 @@ type KeySignals struct {
 
 func (x *KeySignals) Reset() {
 	*x = KeySignals{}
-	mi := &file_pool_lease_v1_lease_proto_msgTypes[26]
+	mi := &file_pool_lease_v1_lease_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2224,7 +2279,7 @@ func (x *KeySignals) String() string {
 func (*KeySignals) ProtoMessage() {}
 
 func (x *KeySignals) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_lease_v1_lease_proto_msgTypes[26]
+	mi := &file_pool_lease_v1_lease_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2237,7 +2292,7 @@ func (x *KeySignals) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeySignals.ProtoReflect.Descriptor instead.
 func (*KeySignals) Descriptor() ([]byte, []int) {
-	return file_pool_lease_v1_lease_proto_rawDescGZIP(), []int{26}
+	return file_pool_lease_v1_lease_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *KeySignals) GetSignals() []*KeySignal {
@@ -2270,7 +2325,7 @@ type KeySignal struct {
 
 func (x *KeySignal) Reset() {
 	*x = KeySignal{}
-	mi := &file_pool_lease_v1_lease_proto_msgTypes[27]
+	mi := &file_pool_lease_v1_lease_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2282,7 +2337,7 @@ func (x *KeySignal) String() string {
 func (*KeySignal) ProtoMessage() {}
 
 func (x *KeySignal) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_lease_v1_lease_proto_msgTypes[27]
+	mi := &file_pool_lease_v1_lease_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2295,7 +2350,7 @@ func (x *KeySignal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeySignal.ProtoReflect.Descriptor instead.
 func (*KeySignal) Descriptor() ([]byte, []int) {
-	return file_pool_lease_v1_lease_proto_rawDescGZIP(), []int{27}
+	return file_pool_lease_v1_lease_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *KeySignal) GetKeyId() uint64 {
@@ -2362,7 +2417,7 @@ type HealthUpdate struct {
 
 func (x *HealthUpdate) Reset() {
 	*x = HealthUpdate{}
-	mi := &file_pool_lease_v1_lease_proto_msgTypes[28]
+	mi := &file_pool_lease_v1_lease_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2374,7 +2429,7 @@ func (x *HealthUpdate) String() string {
 func (*HealthUpdate) ProtoMessage() {}
 
 func (x *HealthUpdate) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_lease_v1_lease_proto_msgTypes[28]
+	mi := &file_pool_lease_v1_lease_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2387,7 +2442,7 @@ func (x *HealthUpdate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthUpdate.ProtoReflect.Descriptor instead.
 func (*HealthUpdate) Descriptor() ([]byte, []int) {
-	return file_pool_lease_v1_lease_proto_rawDescGZIP(), []int{28}
+	return file_pool_lease_v1_lease_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *HealthUpdate) GetTerm() uint64 {
@@ -2440,7 +2495,7 @@ type KeyHealth struct {
 
 func (x *KeyHealth) Reset() {
 	*x = KeyHealth{}
-	mi := &file_pool_lease_v1_lease_proto_msgTypes[29]
+	mi := &file_pool_lease_v1_lease_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2452,7 +2507,7 @@ func (x *KeyHealth) String() string {
 func (*KeyHealth) ProtoMessage() {}
 
 func (x *KeyHealth) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_lease_v1_lease_proto_msgTypes[29]
+	mi := &file_pool_lease_v1_lease_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2465,7 +2520,7 @@ func (x *KeyHealth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyHealth.ProtoReflect.Descriptor instead.
 func (*KeyHealth) Descriptor() ([]byte, []int) {
-	return file_pool_lease_v1_lease_proto_rawDescGZIP(), []int{29}
+	return file_pool_lease_v1_lease_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *KeyHealth) GetKeyId() uint64 {
@@ -2552,7 +2607,7 @@ type ResourceDelta struct {
 
 func (x *ResourceDelta) Reset() {
 	*x = ResourceDelta{}
-	mi := &file_pool_lease_v1_lease_proto_msgTypes[30]
+	mi := &file_pool_lease_v1_lease_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2564,7 +2619,7 @@ func (x *ResourceDelta) String() string {
 func (*ResourceDelta) ProtoMessage() {}
 
 func (x *ResourceDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_lease_v1_lease_proto_msgTypes[30]
+	mi := &file_pool_lease_v1_lease_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2577,7 +2632,7 @@ func (x *ResourceDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceDelta.ProtoReflect.Descriptor instead.
 func (*ResourceDelta) Descriptor() ([]byte, []int) {
-	return file_pool_lease_v1_lease_proto_rawDescGZIP(), []int{30}
+	return file_pool_lease_v1_lease_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ResourceDelta) GetDeltaSeq() uint64 {
@@ -2639,7 +2694,7 @@ type Removed struct {
 
 func (x *Removed) Reset() {
 	*x = Removed{}
-	mi := &file_pool_lease_v1_lease_proto_msgTypes[31]
+	mi := &file_pool_lease_v1_lease_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2651,7 +2706,7 @@ func (x *Removed) String() string {
 func (*Removed) ProtoMessage() {}
 
 func (x *Removed) ProtoReflect() protoreflect.Message {
-	mi := &file_pool_lease_v1_lease_proto_msgTypes[31]
+	mi := &file_pool_lease_v1_lease_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2664,7 +2719,7 @@ func (x *Removed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Removed.ProtoReflect.Descriptor instead.
 func (*Removed) Descriptor() ([]byte, []int) {
-	return file_pool_lease_v1_lease_proto_rawDescGZIP(), []int{31}
+	return file_pool_lease_v1_lease_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Removed) GetKind() Kind {
@@ -2830,17 +2885,19 @@ const file_pool_lease_v1_lease_proto_rawDesc = "" +
 	"\x15AcquirePermitResponse\x12\x1b\n" +
 	"\tgrant_seq\x18\x01 \x01(\x04R\bgrantSeq\x12:\n" +
 	"\vretry_after\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\n" +
-	"retryAfter\"\xb2\x01\n" +
+	"retryAfter\"\xe0\x01\n" +
 	"\vNodeCommand\x12\x1f\n" +
 	"\vcommand_seq\x18\x01 \x01(\x04R\n" +
 	"commandSeq\x12<\n" +
 	"\vclear_cache\x18\x02 \x01(\v2\x19.pool.lease.v1.ClearCacheH\x00R\n" +
 	"clearCache\x129\n" +
 	"\n" +
-	"drain_node\x18\x03 \x01(\v2\x18.pool.lease.v1.DrainNodeH\x00R\tdrainNodeB\t\n" +
+	"drain_node\x18\x03 \x01(\v2\x18.pool.lease.v1.DrainNodeH\x00R\tdrainNode\x12,\n" +
+	"\x05evict\x18\x04 \x01(\v2\x14.pool.lease.v1.EvictH\x00R\x05evictB\t\n" +
 	"\acommand\"!\n" +
 	"\tDrainNode\x12\x14\n" +
-	"\x05drain\x18\x01 \x01(\bR\x05drain\"/\n" +
+	"\x05drain\x18\x01 \x01(\bR\x05drain\"\a\n" +
+	"\x05Evict\"/\n" +
 	"\n" +
 	"ClearCache\x12!\n" +
 	"\fprovider_ids\x18\x01 \x03(\tR\vproviderIds\"\x99\x01\n" +
@@ -2930,7 +2987,7 @@ func file_pool_lease_v1_lease_proto_rawDescGZIP() []byte {
 }
 
 var file_pool_lease_v1_lease_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_pool_lease_v1_lease_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_pool_lease_v1_lease_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_pool_lease_v1_lease_proto_goTypes = []any{
 	(KeyHealth_State)(0),             // 0: pool.lease.v1.KeyHealth.State
 	(*JoinRequest)(nil),              // 1: pool.lease.v1.JoinRequest
@@ -2955,95 +3012,97 @@ var file_pool_lease_v1_lease_proto_goTypes = []any{
 	(*AcquirePermitResponse)(nil),    // 20: pool.lease.v1.AcquirePermitResponse
 	(*NodeCommand)(nil),              // 21: pool.lease.v1.NodeCommand
 	(*DrainNode)(nil),                // 22: pool.lease.v1.DrainNode
-	(*ClearCache)(nil),               // 23: pool.lease.v1.ClearCache
-	(*Rejection)(nil),                // 24: pool.lease.v1.Rejection
-	(*Leave)(nil),                    // 25: pool.lease.v1.Leave
-	(*Drain)(nil),                    // 26: pool.lease.v1.Drain
-	(*KeySignals)(nil),               // 27: pool.lease.v1.KeySignals
-	(*KeySignal)(nil),                // 28: pool.lease.v1.KeySignal
-	(*HealthUpdate)(nil),             // 29: pool.lease.v1.HealthUpdate
-	(*KeyHealth)(nil),                // 30: pool.lease.v1.KeyHealth
-	(*ResourceDelta)(nil),            // 31: pool.lease.v1.ResourceDelta
-	(*Removed)(nil),                  // 32: pool.lease.v1.Removed
-	(*durationpb.Duration)(nil),      // 33: google.protobuf.Duration
-	(Kind)(0),                        // 34: pool.lease.v1.Kind
-	(Dimension)(0),                   // 35: pool.lease.v1.Dimension
-	(Reason)(0),                      // 36: pool.lease.v1.Reason
-	(*UpstreamKey)(nil),              // 37: pool.lease.v1.UpstreamKey
-	(*ClientToken)(nil),              // 38: pool.lease.v1.ClientToken
-	(*Provider)(nil),                 // 39: pool.lease.v1.Provider
-	(*ReportOutcomesRequest)(nil),    // 40: pool.lease.v1.ReportOutcomesRequest
-	(*ReportOutcomesResponse)(nil),   // 41: pool.lease.v1.ReportOutcomesResponse
+	(*Evict)(nil),                    // 23: pool.lease.v1.Evict
+	(*ClearCache)(nil),               // 24: pool.lease.v1.ClearCache
+	(*Rejection)(nil),                // 25: pool.lease.v1.Rejection
+	(*Leave)(nil),                    // 26: pool.lease.v1.Leave
+	(*Drain)(nil),                    // 27: pool.lease.v1.Drain
+	(*KeySignals)(nil),               // 28: pool.lease.v1.KeySignals
+	(*KeySignal)(nil),                // 29: pool.lease.v1.KeySignal
+	(*HealthUpdate)(nil),             // 30: pool.lease.v1.HealthUpdate
+	(*KeyHealth)(nil),                // 31: pool.lease.v1.KeyHealth
+	(*ResourceDelta)(nil),            // 32: pool.lease.v1.ResourceDelta
+	(*Removed)(nil),                  // 33: pool.lease.v1.Removed
+	(*durationpb.Duration)(nil),      // 34: google.protobuf.Duration
+	(Kind)(0),                        // 35: pool.lease.v1.Kind
+	(Dimension)(0),                   // 36: pool.lease.v1.Dimension
+	(Reason)(0),                      // 37: pool.lease.v1.Reason
+	(*UpstreamKey)(nil),              // 38: pool.lease.v1.UpstreamKey
+	(*ClientToken)(nil),              // 39: pool.lease.v1.ClientToken
+	(*Provider)(nil),                 // 40: pool.lease.v1.Provider
+	(*ReportOutcomesRequest)(nil),    // 41: pool.lease.v1.ReportOutcomesRequest
+	(*ReportOutcomesResponse)(nil),   // 42: pool.lease.v1.ReportOutcomesResponse
 }
 var file_pool_lease_v1_lease_proto_depIdxs = []int32{
 	7,  // 0: pool.lease.v1.SessionRequest.hello:type_name -> pool.lease.v1.Hello
 	9,  // 1: pool.lease.v1.SessionRequest.heartbeat:type_name -> pool.lease.v1.Heartbeat
 	13, // 2: pool.lease.v1.SessionRequest.ack:type_name -> pool.lease.v1.Ack
 	17, // 3: pool.lease.v1.SessionRequest.demand:type_name -> pool.lease.v1.Demand
-	27, // 4: pool.lease.v1.SessionRequest.signals:type_name -> pool.lease.v1.KeySignals
-	25, // 5: pool.lease.v1.SessionRequest.leave:type_name -> pool.lease.v1.Leave
+	28, // 4: pool.lease.v1.SessionRequest.signals:type_name -> pool.lease.v1.KeySignals
+	26, // 5: pool.lease.v1.SessionRequest.leave:type_name -> pool.lease.v1.Leave
 	8,  // 6: pool.lease.v1.SessionResponse.welcome:type_name -> pool.lease.v1.Welcome
 	12, // 7: pool.lease.v1.SessionResponse.renewal:type_name -> pool.lease.v1.LeaseRenewal
-	31, // 8: pool.lease.v1.SessionResponse.delta:type_name -> pool.lease.v1.ResourceDelta
-	29, // 9: pool.lease.v1.SessionResponse.health:type_name -> pool.lease.v1.HealthUpdate
+	32, // 8: pool.lease.v1.SessionResponse.delta:type_name -> pool.lease.v1.ResourceDelta
+	30, // 9: pool.lease.v1.SessionResponse.health:type_name -> pool.lease.v1.HealthUpdate
 	14, // 10: pool.lease.v1.SessionResponse.grants:type_name -> pool.lease.v1.GrantUpdate
-	26, // 11: pool.lease.v1.SessionResponse.drain:type_name -> pool.lease.v1.Drain
+	27, // 11: pool.lease.v1.SessionResponse.drain:type_name -> pool.lease.v1.Drain
 	21, // 12: pool.lease.v1.SessionResponse.command:type_name -> pool.lease.v1.NodeCommand
-	30, // 13: pool.lease.v1.Hello.open_keys:type_name -> pool.lease.v1.KeyHealth
+	31, // 13: pool.lease.v1.Hello.open_keys:type_name -> pool.lease.v1.KeyHealth
 	16, // 14: pool.lease.v1.Hello.holdings:type_name -> pool.lease.v1.Holding
-	33, // 15: pool.lease.v1.Welcome.lease_ttl:type_name -> google.protobuf.Duration
-	33, // 16: pool.lease.v1.Welcome.grace:type_name -> google.protobuf.Duration
-	33, // 17: pool.lease.v1.Welcome.heartbeat_interval:type_name -> google.protobuf.Duration
-	33, // 18: pool.lease.v1.Welcome.report_interval:type_name -> google.protobuf.Duration
-	33, // 19: pool.lease.v1.Welcome.reconnect_spread:type_name -> google.protobuf.Duration
+	34, // 15: pool.lease.v1.Welcome.lease_ttl:type_name -> google.protobuf.Duration
+	34, // 16: pool.lease.v1.Welcome.grace:type_name -> google.protobuf.Duration
+	34, // 17: pool.lease.v1.Welcome.heartbeat_interval:type_name -> google.protobuf.Duration
+	34, // 18: pool.lease.v1.Welcome.report_interval:type_name -> google.protobuf.Duration
+	34, // 19: pool.lease.v1.Welcome.reconnect_spread:type_name -> google.protobuf.Duration
 	10, // 20: pool.lease.v1.Heartbeat.status:type_name -> pool.lease.v1.NodeStatus
 	11, // 21: pool.lease.v1.NodeStatus.caches:type_name -> pool.lease.v1.CacheStatus
-	33, // 22: pool.lease.v1.LeaseRenewal.lease_ttl:type_name -> google.protobuf.Duration
-	24, // 23: pool.lease.v1.Ack.rejected:type_name -> pool.lease.v1.Rejection
+	34, // 22: pool.lease.v1.LeaseRenewal.lease_ttl:type_name -> google.protobuf.Duration
+	25, // 23: pool.lease.v1.Ack.rejected:type_name -> pool.lease.v1.Rejection
 	16, // 24: pool.lease.v1.Ack.holdings:type_name -> pool.lease.v1.Holding
 	15, // 25: pool.lease.v1.GrantUpdate.grants:type_name -> pool.lease.v1.Grant
-	34, // 26: pool.lease.v1.Grant.kind:type_name -> pool.lease.v1.Kind
-	35, // 27: pool.lease.v1.Grant.dimension:type_name -> pool.lease.v1.Dimension
-	34, // 28: pool.lease.v1.Holding.kind:type_name -> pool.lease.v1.Kind
-	35, // 29: pool.lease.v1.Holding.dimension:type_name -> pool.lease.v1.Dimension
+	35, // 26: pool.lease.v1.Grant.kind:type_name -> pool.lease.v1.Kind
+	36, // 27: pool.lease.v1.Grant.dimension:type_name -> pool.lease.v1.Dimension
+	35, // 28: pool.lease.v1.Holding.kind:type_name -> pool.lease.v1.Kind
+	36, // 29: pool.lease.v1.Holding.dimension:type_name -> pool.lease.v1.Dimension
 	18, // 30: pool.lease.v1.Demand.wants:type_name -> pool.lease.v1.Want
-	34, // 31: pool.lease.v1.Want.kind:type_name -> pool.lease.v1.Kind
-	35, // 32: pool.lease.v1.Want.short:type_name -> pool.lease.v1.Dimension
-	34, // 33: pool.lease.v1.AcquirePermitRequest.kind:type_name -> pool.lease.v1.Kind
-	33, // 34: pool.lease.v1.AcquirePermitResponse.retry_after:type_name -> google.protobuf.Duration
-	23, // 35: pool.lease.v1.NodeCommand.clear_cache:type_name -> pool.lease.v1.ClearCache
+	35, // 31: pool.lease.v1.Want.kind:type_name -> pool.lease.v1.Kind
+	36, // 32: pool.lease.v1.Want.short:type_name -> pool.lease.v1.Dimension
+	35, // 33: pool.lease.v1.AcquirePermitRequest.kind:type_name -> pool.lease.v1.Kind
+	34, // 34: pool.lease.v1.AcquirePermitResponse.retry_after:type_name -> google.protobuf.Duration
+	24, // 35: pool.lease.v1.NodeCommand.clear_cache:type_name -> pool.lease.v1.ClearCache
 	22, // 36: pool.lease.v1.NodeCommand.drain_node:type_name -> pool.lease.v1.DrainNode
-	34, // 37: pool.lease.v1.Rejection.kind:type_name -> pool.lease.v1.Kind
-	16, // 38: pool.lease.v1.Leave.spent:type_name -> pool.lease.v1.Holding
-	33, // 39: pool.lease.v1.Drain.reconnect_within:type_name -> google.protobuf.Duration
-	28, // 40: pool.lease.v1.KeySignals.signals:type_name -> pool.lease.v1.KeySignal
-	36, // 41: pool.lease.v1.KeySignal.reason:type_name -> pool.lease.v1.Reason
-	33, // 42: pool.lease.v1.KeySignal.retry_after:type_name -> google.protobuf.Duration
-	30, // 43: pool.lease.v1.HealthUpdate.keys:type_name -> pool.lease.v1.KeyHealth
-	0,  // 44: pool.lease.v1.KeyHealth.state:type_name -> pool.lease.v1.KeyHealth.State
-	36, // 45: pool.lease.v1.KeyHealth.reason:type_name -> pool.lease.v1.Reason
-	33, // 46: pool.lease.v1.KeyHealth.open_for:type_name -> google.protobuf.Duration
-	33, // 47: pool.lease.v1.KeyHealth.probe_ttl:type_name -> google.protobuf.Duration
-	37, // 48: pool.lease.v1.ResourceDelta.keys:type_name -> pool.lease.v1.UpstreamKey
-	32, // 49: pool.lease.v1.ResourceDelta.removed:type_name -> pool.lease.v1.Removed
-	38, // 50: pool.lease.v1.ResourceDelta.tokens:type_name -> pool.lease.v1.ClientToken
-	39, // 51: pool.lease.v1.ResourceDelta.providers:type_name -> pool.lease.v1.Provider
-	34, // 52: pool.lease.v1.Removed.kind:type_name -> pool.lease.v1.Kind
-	1,  // 53: pool.lease.v1.LeaseService.Join:input_type -> pool.lease.v1.JoinRequest
-	3,  // 54: pool.lease.v1.LeaseService.RenewCertificate:input_type -> pool.lease.v1.RenewCertificateRequest
-	5,  // 55: pool.lease.v1.LeaseService.Session:input_type -> pool.lease.v1.SessionRequest
-	40, // 56: pool.lease.v1.LeaseService.ReportOutcomes:input_type -> pool.lease.v1.ReportOutcomesRequest
-	19, // 57: pool.lease.v1.LeaseService.AcquirePermit:input_type -> pool.lease.v1.AcquirePermitRequest
-	2,  // 58: pool.lease.v1.LeaseService.Join:output_type -> pool.lease.v1.JoinResponse
-	4,  // 59: pool.lease.v1.LeaseService.RenewCertificate:output_type -> pool.lease.v1.RenewCertificateResponse
-	6,  // 60: pool.lease.v1.LeaseService.Session:output_type -> pool.lease.v1.SessionResponse
-	41, // 61: pool.lease.v1.LeaseService.ReportOutcomes:output_type -> pool.lease.v1.ReportOutcomesResponse
-	20, // 62: pool.lease.v1.LeaseService.AcquirePermit:output_type -> pool.lease.v1.AcquirePermitResponse
-	58, // [58:63] is the sub-list for method output_type
-	53, // [53:58] is the sub-list for method input_type
-	53, // [53:53] is the sub-list for extension type_name
-	53, // [53:53] is the sub-list for extension extendee
-	0,  // [0:53] is the sub-list for field type_name
+	23, // 37: pool.lease.v1.NodeCommand.evict:type_name -> pool.lease.v1.Evict
+	35, // 38: pool.lease.v1.Rejection.kind:type_name -> pool.lease.v1.Kind
+	16, // 39: pool.lease.v1.Leave.spent:type_name -> pool.lease.v1.Holding
+	34, // 40: pool.lease.v1.Drain.reconnect_within:type_name -> google.protobuf.Duration
+	29, // 41: pool.lease.v1.KeySignals.signals:type_name -> pool.lease.v1.KeySignal
+	37, // 42: pool.lease.v1.KeySignal.reason:type_name -> pool.lease.v1.Reason
+	34, // 43: pool.lease.v1.KeySignal.retry_after:type_name -> google.protobuf.Duration
+	31, // 44: pool.lease.v1.HealthUpdate.keys:type_name -> pool.lease.v1.KeyHealth
+	0,  // 45: pool.lease.v1.KeyHealth.state:type_name -> pool.lease.v1.KeyHealth.State
+	37, // 46: pool.lease.v1.KeyHealth.reason:type_name -> pool.lease.v1.Reason
+	34, // 47: pool.lease.v1.KeyHealth.open_for:type_name -> google.protobuf.Duration
+	34, // 48: pool.lease.v1.KeyHealth.probe_ttl:type_name -> google.protobuf.Duration
+	38, // 49: pool.lease.v1.ResourceDelta.keys:type_name -> pool.lease.v1.UpstreamKey
+	33, // 50: pool.lease.v1.ResourceDelta.removed:type_name -> pool.lease.v1.Removed
+	39, // 51: pool.lease.v1.ResourceDelta.tokens:type_name -> pool.lease.v1.ClientToken
+	40, // 52: pool.lease.v1.ResourceDelta.providers:type_name -> pool.lease.v1.Provider
+	35, // 53: pool.lease.v1.Removed.kind:type_name -> pool.lease.v1.Kind
+	1,  // 54: pool.lease.v1.LeaseService.Join:input_type -> pool.lease.v1.JoinRequest
+	3,  // 55: pool.lease.v1.LeaseService.RenewCertificate:input_type -> pool.lease.v1.RenewCertificateRequest
+	5,  // 56: pool.lease.v1.LeaseService.Session:input_type -> pool.lease.v1.SessionRequest
+	41, // 57: pool.lease.v1.LeaseService.ReportOutcomes:input_type -> pool.lease.v1.ReportOutcomesRequest
+	19, // 58: pool.lease.v1.LeaseService.AcquirePermit:input_type -> pool.lease.v1.AcquirePermitRequest
+	2,  // 59: pool.lease.v1.LeaseService.Join:output_type -> pool.lease.v1.JoinResponse
+	4,  // 60: pool.lease.v1.LeaseService.RenewCertificate:output_type -> pool.lease.v1.RenewCertificateResponse
+	6,  // 61: pool.lease.v1.LeaseService.Session:output_type -> pool.lease.v1.SessionResponse
+	42, // 62: pool.lease.v1.LeaseService.ReportOutcomes:output_type -> pool.lease.v1.ReportOutcomesResponse
+	20, // 63: pool.lease.v1.LeaseService.AcquirePermit:output_type -> pool.lease.v1.AcquirePermitResponse
+	59, // [59:64] is the sub-list for method output_type
+	54, // [54:59] is the sub-list for method input_type
+	54, // [54:54] is the sub-list for extension type_name
+	54, // [54:54] is the sub-list for extension extendee
+	0,  // [0:54] is the sub-list for field type_name
 }
 
 func init() { file_pool_lease_v1_lease_proto_init() }
@@ -3073,6 +3132,7 @@ func file_pool_lease_v1_lease_proto_init() {
 	file_pool_lease_v1_lease_proto_msgTypes[20].OneofWrappers = []any{
 		(*NodeCommand_ClearCache)(nil),
 		(*NodeCommand_DrainNode)(nil),
+		(*NodeCommand_Evict)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -3080,7 +3140,7 @@ func file_pool_lease_v1_lease_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pool_lease_v1_lease_proto_rawDesc), len(file_pool_lease_v1_lease_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   32,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
