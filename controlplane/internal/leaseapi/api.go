@@ -9,6 +9,7 @@ import (
 	"context"
 	"crypto/tls"
 	"log/slog"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -64,6 +65,7 @@ type API struct {
 	leasev1.UnimplementedLeaseServiceServer
 	cfg      Config
 	stopping chan struct{} // closed by Stop
+	restored sync.Mutex    // held while a change of lineage is decided
 }
 
 // New makes an API.

@@ -54,6 +54,7 @@ type Link struct {
 	term     uint64                 // highest seen within lineage
 	lineage  string
 	epoch    uint64        // given by the control plane last; 0: none yet
+	memory   memory        // of what sessions have told
 	leave    chan struct{} // closed by Leave
 	ended    chan struct{} // closed by Run
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,6 +27,7 @@ type session struct {
 	link    *Link
 	stream  leasev1.LeaseService_SessionClient
 	welcome *leasev1.Welcome
+	watch   *watch // of the receiver
 
 	applied struct { // by the receiver, told by the sender
 		delta, health, command atomic.Uint64
@@ -73,7 +73,9 @@ func (l *Link) session(ctx context.Context, conn *grpc.ClientConn) (heard bool, 
 	g.Go(func() error { return l.reporter.run(ctx, client, s.welcome.GetReportInterval().AsDuration()) })
 	g.Go(func() error { return l.renewCertificate(ctx, client) })
 	g.Go(func() error { <-ctx.Done(); cancel(); return nil }) // whoever fails first ends the streams of the others
-	return true, fenced(g.Wait())
+	err = g.Wait()
+	_, broken := errors.AsType[*violation](err) // then backing off is better than spreading out
+	return !broken, fenced(err)
 }
 
 // fenced tells the control plane's word that this process must stop from all other ends of a session.
@@ -96,6 +98,7 @@ func (s *session) open(ctx context.Context, client leasev1.LeaseServiceClient, c
 	hello := &leasev1.Hello{
 		InstanceId: l.instance, Zone: l.cfg.Zone, Version: l.cfg.Version, OpenKeys: l.book.openKeys(), NodeEpoch: l.epoch,
 		Holdings: wireHoldings(l.book.shares.Holdings()),
+		Lineage: []byte(l.lineage), Term: l.term, Revision: l.memory.revision,
 	}
 	// An error of Send is io.EOF; the reason comes with Recv.
 	_ = s.stream.Send(&leasev1.SessionRequest{Message: &leasev1.SessionRequest_Hello{Hello: hello}})
@@ -106,14 +109,14 @@ func (s *session) open(ctx context.Context, client leasev1.LeaseServiceClient, c
 	if s.welcome = first.GetWelcome(); s.welcome == nil {
 		return errors.New("the control plane did not begin with a Welcome")
 	}
-	return l.checkTerm(s.welcome)
+	if s.watch, err = l.watch(s); err != nil {
+		return err
+	}
+	return l.checkTimes(s.welcome)
 }
 
-// checkTerm refuses a control plane that has been overtaken by another one.
-func (l *Link) checkTerm(w *leasev1.Welcome) error {
-	if string(w.GetLineage()) == l.lineage && w.GetTerm() < l.term {
-		return fmt.Errorf("this control plane is of term %d, but term %d has been seen: it has been overtaken", w.GetTerm(), l.term)
-	}
+// checkTimes refuses a lease of no length.
+func (l *Link) checkTimes(w *leasev1.Welcome) error {
 	for _, d := range []time.Duration{
 		w.GetLeaseTtl().AsDuration(), w.GetHeartbeatInterval().AsDuration(), w.GetReportInterval().AsDuration(),
 	} {
@@ -136,6 +139,9 @@ func (s *session) receive() error {
 	for {
 		m, err := s.stream.Recv()
 		if err != nil {
+			return s.watch.lost(err)
+		}
+		if err := s.watch.see(m); err != nil {
 			return err
 		}
 		b := s.link.book
