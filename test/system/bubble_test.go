@@ -156,6 +156,7 @@ func (c *cluster) close() {
 		_ = web.Close()
 	}
 	c.wg.Wait()
+	c.wantNoViolations()
 	if c.t.Failed() {
 		c.t.Log(c.logs.tail(60))
 	}

@@ -186,6 +186,7 @@ func (p *process) end() int {
 }
 
 func (f *fleet) stop() {
+	f.wantNoViolations()
 	for id, p := range f.nodes {
 		if code := p.end(); code != 0 {
 			f.t.Errorf("node %s ended with code %d", id, code)
