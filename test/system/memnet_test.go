@@ -13,12 +13,13 @@ type memnet struct {
 	at    map[string]*listener
 	cut   map[string]bool // from→to
 	deaf  map[string]bool // from→to
+	mute  map[string]bool // from→to
 	conns map[string][]net.Conn
 }
 
 func newMemnet() *memnet {
 	return &memnet{
-		at: map[string]*listener{}, cut: map[string]bool{}, deaf: map[string]bool{}, conns: map[string][]net.Conn{},
+		at: map[string]*listener{}, cut: map[string]bool{}, deaf: map[string]bool{}, mute: map[string]bool{}, conns: map[string][]net.Conn{},
 	}
 }
 
@@ -69,11 +70,19 @@ func (n *memnet) deafen(from, to string) {
 	n.deaf[from+"→"+to] = true
 }
 
+// silence loses whatever `from` says from now on, while what `to` says still arrives, until mend.
+func (n *memnet) silence(from, to string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.mute[from+"→"+to] = true
+}
+
 func (n *memnet) mend(from, to string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	delete(n.cut, from+"→"+to)
 	delete(n.deaf, from+"→"+to)
+	delete(n.mute, from+"→"+to)
 }
 
 // ear is the dialling end of a connection.
@@ -93,4 +102,14 @@ func (e *ear) Read(b []byte) (int, error) {
 			return count, err
 		}
 	}
+}
+
+func (e *ear) Write(b []byte) (int, error) {
+	e.net.mu.Lock()
+	mute := e.net.mute[e.link]
+	e.net.mu.Unlock()
+	if mute {
+		return len(b), nil
+	}
+	return e.Conn.Write(b)
 }
