@@ -34,6 +34,8 @@ type fleet struct {
 	ports   map[string]string // what → address
 	under   []string          // command that starts the next processes, such as prlimit with its options
 	env     []string          // of the next processes, besides the test's own
+
+	poisoned bool // the control plane is to break invariants
 }
 
 // process is one running binary.
