@@ -84,6 +84,12 @@ func processes(t *testing.T, nodes ...string) *fleet {
 // processesBefore is processes in front of an upstream of this kind.
 func processesBefore(t *testing.T, kind fakellm.Config, nodes ...string) *fleet {
 	t.Helper()
+	return processesSet(t, kind, nil, nodes...)
+}
+
+// processesSet is processesBefore with settings in the environment of both planes ("APIPOOL_GRACE=1s").
+func processesSet(t *testing.T, kind fakellm.Config, settings []string, nodes ...string) *fleet {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("starts real processes")
 	}
@@ -93,7 +99,7 @@ func processesBefore(t *testing.T, kind fakellm.Config, nodes ...string) *fleet 
 	upstream := fakellm.New(kind)
 	web := httptest.NewServer(upstream)
 	t.Cleanup(web.Close)
-	f := &fleet{dir: t.TempDir(), webs: []*httptest.Server{web}, nodes: map[string]*process{}, ports: map[string]string{}}
+	f := &fleet{dir: t.TempDir(), webs: []*httptest.Server{web}, nodes: map[string]*process{}, ports: map[string]string{}, env: settings}
 	f.operator = &operator{
 		t: t, token: adminToken, logs: &logs{}, upstream: upstream, client: &http.Client{Timeout: 30 * time.Second},
 	}

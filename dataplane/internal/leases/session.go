@@ -59,7 +59,7 @@ func (l *Link) session(ctx context.Context, conn *grpc.ClientConn) (heard bool, 
 	}
 	l.book.beginSync()
 	l.welcomed(s.welcome, sent)
-	s.beats.renewed = sent
+	s.beats.renewed = l.book.now() // not when Hello was sent: a control plane that stood still has just spoken
 	l.book.shares.Restart()
 	l.book.asker.connect(client, s.welcome.GetNodeEpoch())
 	defer l.book.asker.disconnect()
@@ -98,7 +98,7 @@ func (s *session) open(ctx context.Context, client leasev1.LeaseServiceClient, c
 	hello := &leasev1.Hello{
 		InstanceId: l.instance, Zone: l.cfg.Zone, Version: l.cfg.Version, OpenKeys: l.book.openKeys(), NodeEpoch: l.epoch,
 		Holdings: wireHoldings(l.book.shares.Holdings()),
-		Lineage: []byte(l.lineage), Term: l.term, Revision: l.memory.revision,
+		Lineage:  []byte(l.lineage), Term: l.term, Revision: l.memory.revision,
 	}
 	// An error of Send is io.EOF; the reason comes with Recv.
 	_ = s.stream.Send(&leasev1.SessionRequest{Message: &leasev1.SessionRequest_Hello{Hello: hello}})
