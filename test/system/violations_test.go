@@ -93,6 +93,9 @@ func (f *fleet) wantNoViolations() {
 		for _, line := range violationsIn(string(text)) {
 			f.t.Errorf("%s: %s", filepath.Base(path), line)
 		}
+		if strings.Contains(string(text), noticed) {
+			f.t.Errorf("%s: no backup was restored, and a new lineage was begun", filepath.Base(path))
+		}
 	}
 }
 
@@ -112,6 +115,9 @@ func page(url string) (string, error) {
 func (c *cluster) wantNoViolations() {
 	c.t.Helper()
 	report(c.t, violationsIn(c.logs.String()))
+	if n := strings.Count(c.logs.String(), noticed); n != c.restored {
+		c.t.Errorf("a backup was restored %d times, and a new lineage was begun %d times", c.restored, n)
+	}
 }
 
 func TestTheLookForViolationsFindsThem(t *testing.T) {
