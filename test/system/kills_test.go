@@ -1,8 +1,15 @@
 package system
 
 import (
+	"bytes"
 	"context"
+	"io"
+	"log"
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"strconv"
 	"strings"
@@ -85,4 +92,51 @@ func TestProcessControlPlaneIsKilledUnderLoad(t *testing.T) {
 		"all counted once; client errors %d; ready again in %v, at most %v", kills, o.written, len(wrong), o.open, imports, half,
 		l.sent.Load(), len(fakellm.Attempts(ledger)), len(l.errs), median.Round(time.Millisecond), longest.Round(time.Millisecond))
 	f.scan(l.token, canary("add", 0), canary("imp", 3), canary("edit-1", 0), canary("del", 1))
+}
+
+// And would the oracle find a control plane that acknowledges first and commits then? One stands between them here.
+func TestProcessAnAcknowledgementBeforeTheCommitIsFoundOut(t *testing.T) {
+	f := processes(t)
+	real, err := url.Parse(f.base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forward := httputil.NewSingleHostReverseProxy(real)
+	forward.ErrorLog = log.New(io.Discard, "", 0)
+	eager := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		r.Body, r.Host = io.NopCloser(bytes.NewReader(body)), real.Host
+		if r.Method != http.MethodPost || !bytes.Contains(body, []byte(`"label":"add-`)) {
+			forward.ServeHTTP(w, r)
+			return
+		}
+		_, _ = io.WriteString(w, `{"created":true}`)
+		later := r.Clone(context.WithoutCancel(r.Context()))
+		later.Body = io.NopCloser(bytes.NewReader(body))
+		time.AfterFunc(100*time.Millisecond, func() { forward.ServeHTTP(httptest.NewRecorder(), later) })
+	}))
+	t.Cleanup(eager.Close)
+	o := newOracle(f)
+	o.base = eager.URL
+	wrote := make(chan struct{})
+	go func() { defer close(wrote); o.run() }()
+	for range 3 {
+		time.Sleep(300 * time.Millisecond)
+		f.control.kill()
+		f.startControl()
+	}
+	time.Sleep(300 * time.Millisecond)
+	o.quit.Store(true)
+	<-wrote
+	time.Sleep(300 * time.Millisecond) // for what was put off
+	wrong := judgeCells(o.cells, o.seen())
+	if len(wrong) == 0 {
+		t.Error("acknowledged before the commit, killed three times, and nothing is missing")
+	}
+	for _, w := range wrong {
+		if !strings.HasPrefix(w, "add-") {
+			t.Error(w)
+		}
+	}
+	figure(t, "none", "acknowledged before the commit", "%d of %d acknowledged writes are found lost", len(wrong), o.written)
 }

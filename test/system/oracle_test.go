@@ -19,6 +19,7 @@ import (
 // which nobody kills; what it was told is in a file of its own before it asks for anything more.
 type oracle struct {
 	f    *fleet
+	base string // where it writes to
 	http *http.Client
 	quit atomic.Bool
 
@@ -64,7 +65,7 @@ func newOracle(f *fleet) *oracle {
 		f.t.Fatal(err)
 	}
 	f.t.Cleanup(func() { _ = log.Close() })
-	return &oracle{f: f, http: &http.Client{Timeout: 20 * time.Second}, cells: map[string]*cell{}, log: log}
+	return &oracle{f: f, base: f.base, http: &http.Client{Timeout: 20 * time.Second}, cells: map[string]*cell{}, log: log}
 }
 
 // write asks for a change that gives a cell this value, and notes what came of it. It answers whether it was acknowledged.
@@ -103,7 +104,7 @@ func (o *oracle) call(method, path string, body map[string]any, into any) bool {
 	if body == nil {
 		text = nil
 	}
-	req, err := http.NewRequest(method, o.f.base+path, bytes.NewReader(text))
+	req, err := http.NewRequest(method, o.base+path, bytes.NewReader(text))
 	if err != nil {
 		panic(err) // made of constants and ids
 	}
