@@ -2,6 +2,7 @@ package fakellm
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -50,14 +51,7 @@ func OverBound(entries []Entry, who string, isOf func(Entry) bool, b Bound) []st
 
 // OfKeys picks the requests with one of these keys.
 func OfKeys(keys ...string) func(Entry) bool {
-	return func(e Entry) bool {
-		for _, k := range keys {
-			if e.Key == k {
-				return true
-			}
-		}
-		return false
-	}
+	return func(e Entry) bool { return slices.Contains(keys, e.Key) }
 }
 
 func (e Entry) tokens() int { return e.PromptTokens + e.CompletionTokens }

@@ -121,10 +121,11 @@ func (c *cluster) wantNoViolations() {
 }
 
 func TestTheLookForViolationsFindsThem(t *testing.T) {
-	page := "x 1\n"
+	lines := []string{"x 1"}
 	for _, name := range []string{"ordered", "unique", "gapless", "resumable", "no_regress", "progress", "bounded"} {
-		page += `apipool_session_violations_total{invariant="` + name + "\"} 0\n"
+		lines = append(lines, `apipool_session_violations_total{invariant="`+name+`"} 0`)
 	}
+	page := strings.Join(lines, "\n") + "\n"
 	if found := judgeViolations("a", page); len(found) != 0 {
 		t.Errorf("found %v where there is nothing", found)
 	}
