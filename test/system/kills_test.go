@@ -97,15 +97,15 @@ func TestProcessControlPlaneIsKilledUnderLoad(t *testing.T) {
 // And would the oracle find a control plane that acknowledges first and commits then? One stands between them here.
 func TestProcessAnAcknowledgementBeforeTheCommitIsFoundOut(t *testing.T) {
 	f := processes(t)
-	real, err := url.Parse(f.base)
+	target, err := url.Parse(f.base)
 	if err != nil {
 		t.Fatal(err)
 	}
-	forward := httputil.NewSingleHostReverseProxy(real)
+	forward := httputil.NewSingleHostReverseProxy(target)
 	forward.ErrorLog = log.New(io.Discard, "", 0)
 	eager := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
-		r.Body, r.Host = io.NopCloser(bytes.NewReader(body)), real.Host
+		r.Body, r.Host = io.NopCloser(bytes.NewReader(body)), target.Host
 		if r.Method != http.MethodPost || !bytes.Contains(body, []byte(`"label":"add-`)) {
 			forward.ServeHTTP(w, r)
 			return

@@ -97,10 +97,10 @@ func (r *registrar) call(method, path string, body map[string]any, in asked) (ou
 	if err := json.NewDecoder(resp.Body).Decode(&got); err != nil || resp.StatusCode >= 500 {
 		return told{unknown: true}, true
 	}
-	switch {
-	case in.what == "add":
+	switch in.what {
+	case "add":
 		return told{found: !got.Created, id: got.APIKey.ID}, true
-	case in.what == "delete":
+	case "delete":
 		return told{found: got.Deleted == 1}, true
 	default:
 		return told{found: resp.StatusCode == http.StatusOK, off: in.what == "get" && got.Status == "disabled"}, true

@@ -277,23 +277,23 @@ func removedID(r *leasev1.Removed) any {
 func (b *Book) newerThan(d *leasev1.ResourceDelta, compare bool) string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	comparable := func(id any) bool {
+	sameLineage := func(id any) bool {
 		_, named := b.sync[id]
 		return compare || named
 	}
 	for _, k := range d.GetKeys() {
 		id := KeyID(k.GetId())
-		if held := b.keys[id]; held != nil && comparable(id) && held.lease.Load().revision > k.GetRevision() {
+		if held := b.keys[id]; held != nil && sameLineage(id) && held.lease.Load().revision > k.GetRevision() {
 			return "key " + id.String()
 		}
 	}
 	for _, t := range d.GetTokens() {
-		if held, ok := b.tokens.ByID(t.GetId()); ok && comparable(tokenID(t.GetId())) && held.Revision > t.GetRevision() {
+		if held, ok := b.tokens.ByID(t.GetId()); ok && sameLineage(tokenID(t.GetId())) && held.Revision > t.GetRevision() {
 			return "a token"
 		}
 	}
 	for _, p := range d.GetProviders() {
-		if held := (*b.providers.Load())[p.GetId()]; held != nil && comparable(p.GetId()) && held.Revision > p.GetRevision() {
+		if held := (*b.providers.Load())[p.GetId()]; held != nil && sameLineage(p.GetId()) && held.Revision > p.GetRevision() {
 			return "provider " + p.GetId()
 		}
 	}
