@@ -245,6 +245,9 @@ func TestProcessKeyDisabledWhileItsNodeStandsStill(t *testing.T) {
 			if got := w.status(t); got != 200 {
 				t.Errorf("%s: %d", w.name, got)
 			}
+		}
+		time.Sleep(50 * time.Millisecond) // for the node to read what it was told
+		for _, w := range waiting {
 			w.send(t, token)
 		}
 	}
