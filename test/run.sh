@@ -24,7 +24,7 @@ faults)
   APIPOOL_TEST_FAULTS=1 go test -timeout 25m -count=1 -run 'Process|Random' ./test/system
   # and once more what strains the planes most, with binaries that watch for races
   [ ${#race[@]} -eq 0 ] || APIPOOL_TEST_FAULTS=1 go test "${race[@]}" -timeout 15m -count=1 \
-    -run 'Process(Failover|Disable|NodeStops|Clients|Requests|AFlood|Descriptors|LittleMemory|ManySlow)' ./test/system
+    -run 'Process(Failover|Disable|NodeStops|Clients|Requests|AFlood|Descriptors|LittleMemory|ManySlow|Poisoned|NodeStands|KeyDisabled)' ./test/system
   ;;
 fuzz) # each fuzz target of the tree for a minute, one after the other; it looks for what nobody has seen, so it is no gate
   grep -rlE '^func Fuzz' --include='*_test.go' controlplane dataplane test | xargs -n1 dirname | sort -u | while read -r dir; do

@@ -12,6 +12,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"ollama-api-pool/dataplane/internal/leases"
 )
 
 // opsServer serves health and metrics to whoever runs the node; none of it holds a secret.
@@ -80,6 +82,12 @@ func loopbackOnly(next http.HandlerFunc) http.HandlerFunc {
 }
 
 func (s *Server) registerMetrics() {
+	for _, i := range leases.Invariants() {
+		s.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "apipool_session_violations_total", Help: "Messages of the control plane that broke an invariant of the session; none was applied.",
+			ConstLabels: prometheus.Labels{"invariant": i.String()},
+		}, func() float64 { return float64(s.link.Violations(i)) }))
+	}
 	s.registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),

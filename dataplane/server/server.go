@@ -48,6 +48,8 @@ type Config struct {
 
 	// Now is the clock leases are counted by; default CLOCK_BOOTTIME where there is one.
 	Now func() time.Duration
+	// Wall is the calendar clock, for certificates and ends of life; default time.Now.
+	Wall func() time.Time
 	// What tests put in the network's place.
 	Listener         net.Listener
 	OpsListener      net.Listener
@@ -120,7 +122,7 @@ func New(c Config) (*Server, error) {
 	s := &Server{cfg: c, registry: prometheus.NewRegistry(), public: c.Listener, ops: c.OpsListener}
 	places := connections(descriptors(), debug.SetMemoryLimit(-1)) // only reads it
 	s.failures = origin.NewFailures(time.Now, heldFailures(places))
-	s.book = leases.NewBook(leases.Config{Now: c.Now, Logger: c.Logger, WithoutRest: c.WithoutRest})
+	s.book = leases.NewBook(leases.Config{Now: c.Now, Wall: c.Wall, Logger: c.Logger, WithoutRest: c.WithoutRest})
 	s.proxy = proxy.New(proxy.Config{
 		Book: s.book, Version: c.Version, Region: c.Region, MaxBody: c.MaxBody, CORSOrigins: c.CORSOrigins,
 		ExposeRouteHeaders: c.ExposeRouteHeaders, TrustedProxies: trusted, Failures: s.failures,

@@ -34,6 +34,7 @@ type cluster struct {
 	http     *http.Server
 	also     []*http.Server // further upstreams
 	wg       sync.WaitGroup
+	restored int // how often a story has put a backup back
 	changeCP func(*controlplane.Config)
 	changeDP func(*dataplane.Config)
 }
@@ -156,6 +157,7 @@ func (c *cluster) close() {
 		_ = web.Close()
 	}
 	c.wg.Wait()
+	c.wantNoViolations()
 	if c.t.Failed() {
 		c.t.Log(c.logs.tail(60))
 	}

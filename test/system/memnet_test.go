@@ -14,13 +14,15 @@ type memnet struct {
 	at    map[string]*listener
 	cut   map[string]bool          // from→to
 	deaf  map[string]bool          // from→to
+	mute  map[string]bool          // from→to
 	lag   map[string]time.Duration // from→to
 	conns map[string][]net.Conn
 }
 
 func newMemnet() *memnet {
 	return &memnet{
-		at: map[string]*listener{}, cut: map[string]bool{}, deaf: map[string]bool{}, lag: map[string]time.Duration{}, conns: map[string][]net.Conn{},
+		at: map[string]*listener{}, cut: map[string]bool{}, deaf: map[string]bool{}, mute: map[string]bool{}, lag: map[string]time.Duration{},
+		conns: map[string][]net.Conn{},
 	}
 }
 
@@ -78,12 +80,20 @@ func (n *memnet) slow(from, to string, lag time.Duration) {
 	n.lag[from+"→"+to] = lag
 }
 
+// silence loses whatever `from` says from now on, while what `to` says still arrives, until mend.
+func (n *memnet) silence(from, to string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.mute[from+"→"+to] = true
+}
+
 func (n *memnet) mend(from, to string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	delete(n.cut, from+"→"+to)
 	delete(n.deaf, from+"→"+to)
 	delete(n.lag, from+"→"+to)
+	delete(n.mute, from+"→"+to)
 }
 
 // ear is the dialling end of a connection.
@@ -104,4 +114,14 @@ func (e *ear) Read(b []byte) (int, error) {
 			return count, err
 		}
 	}
+}
+
+func (e *ear) Write(b []byte) (int, error) {
+	e.net.mu.Lock()
+	mute := e.net.mute[e.link]
+	e.net.mu.Unlock()
+	if mute {
+		return len(b), nil
+	}
+	return e.Conn.Write(b)
 }

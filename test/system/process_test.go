@@ -34,6 +34,8 @@ type fleet struct {
 	ports   map[string]string // what → address
 	under   []string          // command that starts the next processes, such as prlimit with its options
 	env     []string          // of the next processes, besides the test's own
+
+	poisoned bool // the control plane is to break invariants
 }
 
 // process is one running binary.
@@ -82,6 +84,12 @@ func processes(t *testing.T, nodes ...string) *fleet {
 // processesBefore is processes in front of an upstream of this kind.
 func processesBefore(t *testing.T, kind fakellm.Config, nodes ...string) *fleet {
 	t.Helper()
+	return processesSet(t, kind, nil, nodes...)
+}
+
+// processesSet is processesBefore with settings in the environment of both planes ("APIPOOL_GRACE=1s").
+func processesSet(t *testing.T, kind fakellm.Config, settings []string, nodes ...string) *fleet {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("starts real processes")
 	}
@@ -91,7 +99,7 @@ func processesBefore(t *testing.T, kind fakellm.Config, nodes ...string) *fleet 
 	upstream := fakellm.New(kind)
 	web := httptest.NewServer(upstream)
 	t.Cleanup(web.Close)
-	f := &fleet{dir: t.TempDir(), webs: []*httptest.Server{web}, nodes: map[string]*process{}, ports: map[string]string{}}
+	f := &fleet{dir: t.TempDir(), webs: []*httptest.Server{web}, nodes: map[string]*process{}, ports: map[string]string{}, env: settings}
 	f.operator = &operator{
 		t: t, token: adminToken, logs: &logs{}, upstream: upstream, client: &http.Client{Timeout: 30 * time.Second},
 	}
@@ -186,6 +194,7 @@ func (p *process) end() int {
 }
 
 func (f *fleet) stop() {
+	f.wantNoViolations()
 	for id, p := range f.nodes {
 		if code := p.end(); code != 0 {
 			f.t.Errorf("node %s ended with code %d", id, code)

@@ -9,6 +9,7 @@ import (
 	"context"
 	"crypto/tls"
 	"log/slog"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -62,8 +63,9 @@ const outcomeWindow = 4
 // API implements LeaseService.
 type API struct {
 	leasev1.UnimplementedLeaseServiceServer
-	cfg   Config
-	drain drain
+	cfg      Config
+	drain    drain
+	restored sync.Mutex // held while a change of lineage is decided
 }
 
 // New makes an API.

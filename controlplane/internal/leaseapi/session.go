@@ -57,6 +57,9 @@ func (a *API) Session(stream leasev1.LeaseService_SessionServer) error {
 	}
 	now := a.cfg.Now()
 	node := pool.NodeID(name.Node)
+	if err := a.noticeRestore(ctx, node, hello); err != nil {
+		return err
+	}
 	session := a.cfg.Pool.Attach(now, pool.Hello{
 		Node: node, Zone: hello.GetZone(), Version: hello.GetVersion(), Epoch: epoch,
 		Holds: holdings(hello.GetHoldings()),

@@ -123,6 +123,14 @@ func (p *Pool) LiveLease(now time.Time, id NodeID) bool {
 	return n != nil && n.record.LeaveTime.IsZero() && (n.session != nil || now.Before(n.leaseUntil))
 }
 
+// SeenInThisTerm says whether the node has had a session since this control plane started.
+func (p *Pool) SeenInThisTerm(id NodeID) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := p.nodes[id]
+	return n != nil && !n.lastSeen.IsZero()
+}
+
 // Attach opens a session for a node that the store knows, and fences an older one of the same node. The node is to hear
 // everything it may hold. It answers nil for an unknown node and for an epoch that has been overtaken.
 func (p *Pool) Attach(now time.Time, h Hello) *Session {

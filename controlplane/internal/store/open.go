@@ -59,6 +59,12 @@ func (s *Store) load(o Options, b *bbolt.Tx) (anchored bool, err error) {
 		return false, damaged("the cluster id or lineage is missing")
 	}
 	copy(s.lineage[:], lineage)
+	if branch := meta.Get([]byte(metaBranch)); branch != nil {
+		if len(branch) != len(s.lineage) {
+			return false, damaged("the lineage since a restore is no lineage")
+		}
+		s.branch.Store(new([16]byte(branch)))
+	}
 	s.term = parseNumber(meta.Get([]byte(metaTerm)))
 	s.revision.Store(parseNumber(meta.Get([]byte(metaRevision))))
 

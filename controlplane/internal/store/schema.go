@@ -41,6 +41,7 @@ const (
 	metaSchema    = "schema"     // number
 	metaClusterID = "cluster_id" // text; survives a restore
 	metaLineage   = "lineage"    // 16 bytes; within one, revisions never go back
+	metaBranch    = "branch"     // 16 bytes; the lineage since it was noticed that a backup was restored; absent: it never was
 	metaRevision  = "revision"   // number
 	metaTerm      = "term"       // number; rises with every Open
 	metaKeyset    = "keyset"     // wrapped by the KEK

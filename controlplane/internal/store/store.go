@@ -21,6 +21,7 @@ type Store struct {
 	keys      *seal.Keyset
 	clusterID string
 	lineage   [16]byte
+	branch    atomic.Pointer[[16]byte] // the lineage since a restore was noticed; nil: lineage
 	term      uint64
 	now       func() time.Time
 	log       *slog.Logger
@@ -42,9 +43,6 @@ type Store struct {
 
 // ClusterID is the name that sealed values are bound to. It survives a restore.
 func (s *Store) ClusterID() string { return s.clusterID }
-
-// Lineage changes when a backup is restored: revisions of one lineage say nothing about another.
-func (s *Store) Lineage() [16]byte { return s.lineage }
 
 // Term rises with every Open, so that what an earlier process said can be told from what this one says.
 func (s *Store) Term() uint64 { return s.term }

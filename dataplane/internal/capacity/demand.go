@@ -113,8 +113,12 @@ func (a *Account) shortLocked() []Dimension {
 	return short
 }
 
-// Restart has everything told anew that is asked for: the control plane has forgotten it with the former session.
+// Restart begins a session: updates of the former one count for nothing, and everything is told anew that is asked for, as the
+// control plane has forgotten it.
 func (t *Table) Restart() {
+	t.mu.Lock()
+	t.applied = 0
+	t.mu.Unlock()
 	t.providers.Range(func(_, of any) bool {
 		of.(*asked).rate.told = 0
 		return true

@@ -129,12 +129,8 @@ func (a *Account) holdingLocked(d Dimension) Holding {
 	return Holding{Name: a.name, Dimension: d, Amount: uint64(p.holding()), Floor: uint64(p.floor), Window: p.window}
 }
 
-// Holdings answers all that the node holds, for the beginning of a session: the control plane counts from here. Updates of
-// the former session count for nothing any more.
+// Holdings answers all that the node holds, for the beginning of a session: the control plane counts from here.
 func (t *Table) Holdings() []Holding {
-	t.mu.Lock()
-	t.applied = 0
-	t.mu.Unlock()
 	return t.list(func(p *part) bool { return p.holding() > 0 }, nil)
 }
 

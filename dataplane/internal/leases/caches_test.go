@@ -31,6 +31,7 @@ func hears(l *Link, commands ...*leasev1.NodeCommand) *session {
 		stream.says = append(stream.says, &leasev1.SessionResponse{Message: &leasev1.SessionResponse_Command{Command: c}})
 	}
 	s := &session{link: l, stream: stream}
+	s.watch = &watch{link: l, session: s}
 	s.applied.wake = make(chan struct{}, 1)
 	s.beats.sent = map[uint64]time.Duration{}
 	_ = s.receive() // ends with io.EOF

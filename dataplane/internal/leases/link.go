@@ -55,6 +55,7 @@ type Link struct {
 	lineage  string
 	epoch    uint64        // given by the control plane last; 0: none yet
 	next     *accepted     // the session that follows the running one; nil: none has been opened ahead
+	memory   memory        // of what sessions have told
 	leave    chan struct{} // closed by Leave
 	ended    chan struct{} // closed by Run
 	drained  atomic.Bool   // an operator wants no new requests taken
@@ -178,7 +179,9 @@ func (l *Link) once(ctx context.Context) (heard bool, err error) {
 			return false, stopped(err)
 		}
 	}
-	return true, l.session(ctx, w)
+	err = l.session(ctx, w)
+	_, broken := errors.AsType[*violation](err) // then backing off is better than spreading out
+	return !broken, err
 }
 
 // identify has the node known by a certificate that is good.

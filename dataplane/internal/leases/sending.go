@@ -109,6 +109,13 @@ func (s *session) lastRenewal() time.Duration {
 	return s.beats.renewed
 }
 
+// lastBeat answers the number of the last heartbeat; 0: none was sent.
+func (s *session) lastBeat() uint64 {
+	s.beats.mu.Lock()
+	defer s.beats.mu.Unlock()
+	return s.beats.seq
+}
+
 func keySignals(order []signal, what map[signal]*told) *leasev1.SessionRequest {
 	if len(order) == 0 {
 		return nil

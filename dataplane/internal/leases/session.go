@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,6 +33,7 @@ type session struct {
 	moving  sync.Mutex         // held while a message is applied, and while the next session is being opened
 	opening atomic.Bool        // the next session is being opened
 	moved   bool               // there is one: nothing that comes here is applied any more; guarded by moving
+	watch   *watch             // of the receiver
 
 	applied struct { // by the receiver, told by the sender
 		delta, health, command atomic.Uint64
@@ -97,7 +97,7 @@ func (l *Link) session(parent context.Context, w *accepted) error {
 	}()
 	l.book.beginSync()
 	l.welcomed(s.welcome, w.sent)
-	s.beats.renewed = w.sent
+	s.beats.renewed = l.book.now() // not when Hello was sent: a control plane that stood still has just spoken
 	l.book.shares.Restart()
 	l.book.asker.connect(client, s.welcome.GetNodeEpoch())
 	defer l.book.asker.disconnect()
@@ -138,6 +138,7 @@ func (s *session) open(ctx context.Context, client leasev1.LeaseServiceClient) e
 	hello := &leasev1.Hello{
 		InstanceId: l.instance, Zone: l.cfg.Zone, Version: l.cfg.Version, OpenKeys: l.book.openKeys(), NodeEpoch: l.epoch,
 		Holdings: wireHoldings(l.book.shares.Holdings()),
+		Lineage:  []byte(l.lineage), Term: l.term, Revision: l.memory.revision,
 	}
 	// An error of Send is io.EOF; the reason comes with Recv.
 	_ = s.stream.Send(&leasev1.SessionRequest{Message: &leasev1.SessionRequest_Hello{Hello: hello}})
@@ -148,14 +149,14 @@ func (s *session) open(ctx context.Context, client leasev1.LeaseServiceClient) e
 	if s.welcome = first.GetWelcome(); s.welcome == nil {
 		return errors.New("the control plane did not begin with a Welcome")
 	}
-	return l.checkTerm(s.welcome)
+	if s.watch, err = l.watch(s); err != nil {
+		return err
+	}
+	return l.checkTimes(s.welcome)
 }
 
-// checkTerm refuses a control plane that has been overtaken by another one.
-func (l *Link) checkTerm(w *leasev1.Welcome) error {
-	if string(w.GetLineage()) == l.lineage && w.GetTerm() < l.term {
-		return fmt.Errorf("this control plane is of term %d, but term %d has been seen: it has been overtaken", w.GetTerm(), l.term)
-	}
+// checkTimes refuses a lease of no length.
+func (l *Link) checkTimes(w *leasev1.Welcome) error {
 	for _, d := range []time.Duration{
 		w.GetLeaseTtl().AsDuration(), w.GetHeartbeatInterval().AsDuration(), w.GetReportInterval().AsDuration(),
 	} {
@@ -180,6 +181,9 @@ func (s *session) receive() error {
 	for {
 		m, err := s.next()
 		if err != nil {
+			return s.watch.lost(err)
+		}
+		if err := s.watch.see(m); err != nil {
 			return err
 		}
 		b := s.link.book

@@ -29,6 +29,29 @@ func (d *Directory) Lookup(hash [32]byte) (*Token, bool) {
 	return d.table.get(hash)
 }
 
+// ByID answers the token with the id.
+func (d *Directory) ByID(id uint64) (*Token, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	hash, ok := d.byID[id]
+	if !ok {
+		return nil, false
+	}
+	return d.table.get(hash)
+}
+
+// Any says whether there is a token of which is says so.
+func (d *Directory) Any(is func(id uint64) bool) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for id := range d.byID {
+		if is(id) {
+			return true
+		}
+	}
+	return false
+}
+
 // Len answers how many tokens there are.
 func (d *Directory) Len() int {
 	d.mu.Lock()

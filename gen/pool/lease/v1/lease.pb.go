@@ -662,7 +662,14 @@ type Hello struct {
 	// with ABORTED and must stop: without this a process that comes back from behind a cut would fence its successor.
 	NodeEpoch uint64 `protobuf:"varint,5,opt,name=node_epoch,json=nodeEpoch,proto3" json:"node_epoch,omitempty"`
 	// What the node holds of limits: all of it. A control plane that has just started learns from this what is given out.
-	Holdings      []*Holding `protobuf:"bytes,6,rep,name=holdings,proto3" json:"holdings,omitempty"`
+	Holdings []*Holding `protobuf:"bytes,6,rep,name=holdings,proto3" json:"holdings,omitempty"`
+	// The lineage of the node's last Welcome; empty: it has had none. With the two below it tells a control plane that was
+	// restored from a backup that it was: nothing on its own disk does.
+	Lineage []byte `protobuf:"bytes,10,opt,name=lineage,proto3" json:"lineage,omitempty"`
+	// The highest term heard of in that lineage.
+	Term uint64 `protobuf:"varint,11,opt,name=term,proto3" json:"term,omitempty"`
+	// The last complete_revision of that lineage.
+	Revision      uint64 `protobuf:"varint,12,opt,name=revision,proto3" json:"revision,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -737,6 +744,27 @@ func (x *Hello) GetHoldings() []*Holding {
 		return x.Holdings
 	}
 	return nil
+}
+
+func (x *Hello) GetLineage() []byte {
+	if x != nil {
+		return x.Lineage
+	}
+	return nil
+}
+
+func (x *Hello) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
+}
+
+func (x *Hello) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
 }
 
 // Welcome accepts a session. A full sync follows: every resource the node may hold; what is not named until the first
@@ -2784,7 +2812,7 @@ const file_pool_lease_v1_lease_proto_rawDesc = "" +
 	"\x06grants\x18\x05 \x01(\v2\x1a.pool.lease.v1.GrantUpdateH\x00R\x06grants\x12,\n" +
 	"\x05drain\x18\x06 \x01(\v2\x14.pool.lease.v1.DrainH\x00R\x05drain\x126\n" +
 	"\acommand\x18\a \x01(\v2\x1a.pool.lease.v1.NodeCommandH\x00R\acommandB\t\n" +
-	"\amessage\"\xe0\x01\n" +
+	"\amessage\"\xaa\x02\n" +
 	"\x05Hello\x12\x1f\n" +
 	"\vinstance_id\x18\x01 \x01(\fR\n" +
 	"instanceId\x12\x12\n" +
@@ -2793,7 +2821,11 @@ const file_pool_lease_v1_lease_proto_rawDesc = "" +
 	"\topen_keys\x18\x04 \x03(\v2\x18.pool.lease.v1.KeyHealthR\bopenKeys\x12\x1d\n" +
 	"\n" +
 	"node_epoch\x18\x05 \x01(\x04R\tnodeEpoch\x122\n" +
-	"\bholdings\x18\x06 \x03(\v2\x16.pool.lease.v1.HoldingR\bholdings\"\x83\x04\n" +
+	"\bholdings\x18\x06 \x03(\v2\x16.pool.lease.v1.HoldingR\bholdings\x12\x18\n" +
+	"\alineage\x18\n" +
+	" \x01(\fR\alineage\x12\x12\n" +
+	"\x04term\x18\v \x01(\x04R\x04term\x12\x1a\n" +
+	"\brevision\x18\f \x01(\x04R\brevision\"\x83\x04\n" +
 	"\aWelcome\x12\x1d\n" +
 	"\n" +
 	"node_epoch\x18\x01 \x01(\x04R\tnodeEpoch\x12\x12\n" +
