@@ -23,6 +23,7 @@ type Loan struct {
 	from       *loans             // where it is counted out; nil: nowhere
 	room       capacity.Admission // what it takes of the key's limits
 	probeUntil time.Duration      // of the Book's clock; not 0: the loan is for one probe until then
+	desperate  bool               // the key is out, but nothing better is left; see panic.go
 }
 
 // KeyID answers whose loan it is.
@@ -46,7 +47,7 @@ func (l Loan) Usable() bool {
 		return now < l.probeUntil && l.key.probeable(b)
 	}
 	why, _ := l.key.barred(l.of, now)
-	return why == free
+	return why == free || l.desperate && l.key.softOut("", l.of, now)
 }
 
 // end counts the loan as in again.
@@ -115,7 +116,7 @@ func (b *Book) choose(w *Want, miss *missed) (Loan, bool) {
 	for _, t := range r.tiers {
 		miss.merge(b.whyNot(t, t.view(b, w.Model), miss.now), w.Model)
 	}
-	return Loan{}, false
+	return b.lendLeast(w, miss)
 }
 
 func (t *tier) lend(b *Book, v *view, w *Want, miss *missed) (Loan, bool) {

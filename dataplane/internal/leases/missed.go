@@ -40,6 +40,9 @@ type missed struct {
 
 	soon  [soonest]recovery // the first that will be back, the first first
 	known int               // how many of them there are
+
+	leastBad   [soonest]*Key // out for soft reasons only; see panic.go
+	leastKnown int
 }
 
 // recovery is when a key will be back.
@@ -97,6 +100,9 @@ func (m *missed) recovers(r recovery) {
 func (m *missed) merge(o *missed, model string) {
 	m.tried, m.cooling, m.forbidden = m.tried || o.tried, m.cooling || o.cooling, m.forbidden || o.forbidden
 	m.out, m.model, m.crowded = m.out || o.out, m.model || o.model, m.crowded || o.crowded
+	for _, k := range o.leastBad[:o.leastKnown] {
+		m.least(k)
+	}
 	for _, r := range o.soon[:o.known] {
 		if bar := r.key.mark(model, r.key.lease.Load(), m.now); bar != nil && model != "" {
 			r.at = max(r.at, bar.until)

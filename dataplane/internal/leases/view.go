@@ -207,7 +207,9 @@ func (b *Book) whyNot(t *tier, v *view, now time.Duration) *missed {
 			m.model = true
 		default:
 			why, until := k.blockedFor(v.model, of, now)
-			m.add(k, why, until)
+			if m.add(k, why, until); k.softOut(v.model, of, now) {
+				m.least(k)
+			}
 		}
 	}
 	v.why.Store(m)

@@ -80,9 +80,12 @@ func (a *attempt) ending() {
 func (a *attempt) run() {
 	resp, err := a.send()
 	if err != nil {
-		a.failed(err)
+		if a.failed(err); a.verdict.Class == provider.LocalError || a.verdict.Class == provider.Timeout {
+			a.x.up.throttle.fails(a.x.p.now())
+		}
 		return
 	}
+	a.heard(resp.StatusCode)
 	defer resp.Body.Close() // closed and not drained: a body may have no end
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		a.refused(resp)

@@ -95,3 +95,9 @@ func (m *memory) take(n int64) bool {
 }
 
 func (m *memory) give(n int64) { m.free.Add(n) }
+
+func (w *window) reset() {
+	for i := range w {
+		w[i].Store(0)
+	}
+}

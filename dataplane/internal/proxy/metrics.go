@@ -17,6 +17,7 @@ import (
 type metrics struct {
 	requests   *prometheus.CounterVec
 	attempts   *prometheus.CounterVec
+	throttled  *prometheus.CounterVec
 	tokens     *prometheus.CounterVec
 	duration   *prometheus.HistogramVec
 	firstToken *prometheus.HistogramVec
@@ -31,6 +32,7 @@ type metrics struct {
 type series struct {
 	requests   [outcomes]prometheus.Counter
 	attempts   [provider.Classes]prometheus.Counter
+	throttled  prometheus.Counter
 	in, out    prometheus.Counter // tokens
 	duration   prometheus.Observer
 	firstToken prometheus.Observer
@@ -45,6 +47,9 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	m := &metrics{
 		requests:   newCounter("apipool_requests_total", "Requests of clients, by what the client saw.", "outcome"),
 		attempts:   newCounter("apipool_upstream_attempts_total", "Tries with one key each, by what they came to.", "outcome"),
+		throttled: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "apipool_upstream_throttled_total", Help: "Requests held back from a provider that fails altogether.",
+		}, []string{"provider"}),
 		tokens:     newCounter("apipool_tokens_total", "Tokens of answers, as the upstream or an estimate has it.", "type"),
 		duration:   newHistogram("apipool_request_duration_seconds", "Time from a request's arrival to the end of its answer."),
 		firstToken: newHistogram("apipool_time_to_first_token_seconds", "Time from a request's arrival to the first event of its stream."),
@@ -56,7 +61,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		}),
 	}
 	m.byProvider.Store(&map[string]*series{})
-	r.MustRegister(m.requests, m.attempts, m.tokens, m.duration, m.firstToken, m.inFlight, m.panics)
+	r.MustRegister(m.requests, m.attempts, m.throttled, m.tokens, m.duration, m.firstToken, m.inFlight, m.panics)
 	return m
 }
 
@@ -98,6 +103,7 @@ func (m *metrics) newSeries(name string) *series {
 	for i := range s.requests {
 		s.requests[i] = m.requests.WithLabelValues(name, outcomeNames[i])
 	}
+	s.throttled = m.throttled.WithLabelValues(name)
 	for i := range s.attempts {
 		s.attempts[i] = m.attempts.WithLabelValues(name, provider.Class(i).String())
 	}

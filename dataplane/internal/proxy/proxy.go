@@ -189,6 +189,10 @@ func (p *Proxy) relay(x *exchange) *problem {
 		return prob
 	}
 	x.kin = x.affinity()
+	if !x.up.throttle.admits(p.now()) {
+		p.metrics.of(x.prov.ID).throttled.Inc()
+		return problemThrottled
+	}
 	x.up.retries.arrive(p.now())
 	allowed := newTries(x.prov, x.up.retries)
 	for {

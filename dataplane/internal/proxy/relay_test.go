@@ -287,6 +287,7 @@ func TestTheRetryBudgetBoundsAmplification(t *testing.T) {
 	b.proxy.now = func() time.Time { return now }
 	for range 200 {
 		b.chat(askWhole)
+		b.proxy.upstreams.byID["ollama"].throttle.failed.reset()
 	}
 	if got := calls.Load(); got > 240 || got < 205 {
 		t.Errorf("%d calls for 200 requests", got)

@@ -39,6 +39,7 @@ type upstream struct {
 	firstByte time.Duration
 	idle      time.Duration
 	retries   *retryBudget // outlives the revision
+	throttle  *throttle    // so does it
 }
 
 // upstreams keeps one upstream per provider.
@@ -69,7 +70,7 @@ func (us *upstreams) get(p *provider.Provider) (*upstream, error) {
 		return nil, err
 	}
 	if old != nil {
-		up.retries = old.retries
+		up.retries, up.throttle = old.retries, old.throttle
 		old.transport.CloseIdleConnections()
 	}
 	if us.byID == nil {
@@ -106,7 +107,7 @@ func (us *upstreams) open(p *provider.Provider) (*upstream, error) {
 	up := &upstream{
 		revision: p.Revision, base: p.BaseURL, host: base.Hostname(), private: p.AllowPrivateAddresses, dialect: dialect,
 		firstByte: orDefault(p.FirstByteTimeout, defaultFirstByteTimeout), idle: orDefault(p.IdleTimeout, defaultIdleTimeout),
-		retries: &retryBudget{}, urls: map[string]*url.URL{},
+		retries: &retryBudget{}, throttle: &throttle{}, urls: map[string]*url.URL{},
 	}
 	up.transport = us.newTransport(p)
 	for _, rt := range routes {
