@@ -62,10 +62,12 @@ func (f *fleet) Collect(ch chan<- prometheus.Metric) {
 		}
 		gauge(blamed, failing, string(id))
 	}
-	states := map[string]int{pool.NodeLive: 0, pool.NodeAway: 0, pool.NodeGone: 0, pool.NodeNever: 0}
+	states := map[string]int{
+		pool.NodeLive: 0, pool.NodeDraining: 0, pool.NodeAway: 0, pool.NodeGone: 0, pool.NodeEvicted: 0, pool.NodeNever: 0,
+	}
 	for _, n := range s.pool.Nodes(now) {
 		states[n.State]++
-		if n.State == pool.NodeLive {
+		if n.Connected() {
 			gauge(lagDesc, float64(n.Lag), string(n.Record.ID))
 			gauge(seenDesc, float64(n.LastSeen.UnixMilli())/1000, string(n.Record.ID))
 		}

@@ -14,6 +14,7 @@ import (
 func keysAdd(o *options) *cobra.Command {
 	in := &adminv1.CreateKeyRequest{}
 	var ttl time.Duration
+	var bounds keyBounds
 	c := &cobra.Command{
 		Use:   "add -",
 		Short: "Add keys from standard input, one per line",
@@ -27,6 +28,7 @@ func keysAdd(o *options) *cobra.Command {
 		},
 		RunE: func(c *cobra.Command, _ []string) error {
 			in.Ttl = ttl.Seconds()
+			bounds.create(in)
 			return addKeys(c, o, in)
 		},
 	}
@@ -35,6 +37,7 @@ func keysAdd(o *options) *cobra.Command {
 	c.Flags().DurationVar(&ttl, "ttl", 0, "life of the keys, such as 720h; 0: without end")
 	c.Flags().StringArrayVar(&in.Models, "model", nil, "glob of models they may serve; may be repeated (default all)")
 	c.Flags().StringArrayVar(&in.Regions, "region", nil, "region whose nodes may hold them; may be repeated (default all)")
+	bounds.add(c)
 	return c
 }
 

@@ -8,14 +8,15 @@ import (
 
 func keysDelete(o *options) *cobra.Command {
 	var wait receiptWait
+	var cancel bool
 	c := &cobra.Command{
 		Use:   "delete ID…",
 		Short: "Delete keys and say which nodes have confirmed it (exit 3: not all, or some keys were not there)",
 		Long:  "Delete keys and say which nodes have confirmed it. For 24 hours `keys restore` brings a key back.",
 		Args:  arguments(1, -1, "the ids of the keys (k_…)"),
 		RunE: func(c *cobra.Command, ids []string) error {
-			out := &adminv1.DeleteKeysResponse{}
-			if err := o.ask(c, "DELETE", keysPath, wait.query(), &adminv1.DeleteKeysRequest{Ids: ids}, out, func() error { return nil }); err != nil {
+			in, out := &adminv1.DeleteKeysRequest{Ids: ids, CancelInFlight: cancel}, &adminv1.DeleteKeysResponse{}
+			if err := o.ask(c, "DELETE", keysPath, wait.query(), in, out, func() error { return nil }); err != nil {
 				return err
 			}
 			warn(c, "%d deleted, %d not there", out.GetDeleted(), out.GetNotFound())
@@ -31,6 +32,7 @@ func keysDelete(o *options) *cobra.Command {
 			return nil
 		},
 	}
+	c.Flags().BoolVar(&cancel, "cancel-in-flight", false, "cut off requests that are under way with them too, because they have leaked")
 	wait.add(c)
 	return c
 }

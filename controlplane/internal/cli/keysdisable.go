@@ -12,13 +12,13 @@ func keysDisable(o *options) *cobra.Command {
 	var span time.Duration
 	var wait receiptWait
 	var note string
-	var force bool
+	var force, cancel bool
 	c := &cobra.Command{
 		Use:   "disable ID…",
 		Short: "Take keys out of use and say which nodes have confirmed it (exit 3: not all)",
 		Args:  arguments(1, -1, "the ids of the keys (k_…)"),
 		RunE: func(c *cobra.Command, ids []string) error {
-			in := &adminv1.DisableKeysRequest{Ids: ids, Note: note, Duration: span.Seconds(), Force: force}
+			in := &adminv1.DisableKeysRequest{Ids: ids, Note: note, Duration: span.Seconds(), Force: force, CancelInFlight: cancel}
 			out := &adminv1.DisableKeysResponse{}
 			if err := o.ask(c, "POST", "/admin/keys/disable", wait.query(), in, out, func() error {
 				return keyTable(out.GetApiKeys()).print(c.OutOrStdout())
@@ -31,6 +31,7 @@ func keysDisable(o *options) *cobra.Command {
 	c.Flags().DurationVar(&span, "for", 0, "for how long, such as 2h; 0: until enabled")
 	c.Flags().StringVar(&note, "note", "", "why, for the record")
 	c.Flags().BoolVar(&force, "force", false, "also if no usable key is left to the provider")
+	c.Flags().BoolVar(&cancel, "cancel-in-flight", false, "cut off requests that are under way with them too, because they have leaked")
 	wait.add(c)
 	return c
 }

@@ -14,7 +14,7 @@ const nodesPath = "/admin/nodes"
 func nodesCommand() *cobra.Command {
 	c := group("nodes", "Data planes")
 	o := addOptions(c)
-	c.AddCommand(nodesJoinToken(o), nodesList(o))
+	c.AddCommand(nodesDrain(o), nodesEvict(o), nodesJoinToken(o), nodesList(o), nodesResume(o))
 	return c
 }
 
@@ -45,13 +45,17 @@ func nodesList(o *options) *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error {
 			out := &adminv1.ListNodesResponse{}
 			return o.ask(c, "GET", nodesPath, nil, nil, out, func() error {
-				t := &table{heading: []string{"NODE", "REGION", "ZONE", "STATE", "KEYS", "LAG", "IN FLIGHT", "REQ/S", "VERSION", "LAST SEEN"}}
-				for _, n := range out.GetNodes() {
-					t.add(n.GetId(), n.GetRegion(), n.GetZone(), n.GetState(), n.GetLeasesHeld(), n.GetRevisionLag(), n.GetInFlight(),
-						fmt.Sprintf("%.1f", n.GetRequestsPerSecond()), n.GetVersion(), when(n.GetLastSeenTime()))
-				}
-				return t.print(c.OutOrStdout())
+				return nodeTable(out.GetNodes()...).print(c.OutOrStdout())
 			})
 		},
 	}
+}
+
+func nodeTable(nodes ...*adminv1.Node) *table {
+	t := &table{heading: []string{"NODE", "REGION", "ZONE", "STATE", "KEYS", "LAG", "IN FLIGHT", "REQ/S", "VERSION", "LAST SEEN"}}
+	for _, n := range nodes {
+		t.add(n.GetId(), n.GetRegion(), n.GetZone(), n.GetState(), n.GetLeasesHeld(), n.GetRevisionLag(), n.GetInFlight(),
+			fmt.Sprintf("%.1f", n.GetRequestsPerSecond()), n.GetVersion(), when(n.GetLastSeenTime()))
+	}
+	return t
 }

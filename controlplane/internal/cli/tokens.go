@@ -129,16 +129,23 @@ func tokenTable(tokens []*adminv1.ClientToken) *table {
 func limitsOf(k *adminv1.ClientToken) string {
 	var words []string
 	for _, bound := range []struct {
-		most int32
+		most float64
 		what string
 	}{
-		{k.GetLimits().GetRequestsPerMinute(), "req/min"},
-		{k.GetLimits().GetTokensPerMinute(), "tok/min"},
-		{k.GetLimits().GetMaxConcurrent(), "at once"},
+		{float64(k.GetLimits().GetRequestsPerMinute()), "req/min"},
+		{float64(k.GetLimits().GetTokensPerMinute()), "tok/min"},
+		{float64(k.GetLimits().GetMaxConcurrent()), "at once"},
+		{float64(k.GetBudget().GetRequestsPerDay()), "req/day"},
+		{k.GetBudget().GetTokensPerDay(), "tok/day"},
+		{float64(k.GetBudget().GetRequestsPerMonth()), "req/month"},
+		{k.GetBudget().GetTokensPerMonth(), "tok/month"},
 	} {
 		if bound.most > 0 {
-			words = append(words, fmt.Sprint(bound.most, " ", bound.what))
+			words = append(words, count(bound.most)+" "+bound.what)
 		}
+	}
+	if p := k.GetLimits().GetPolicy(); p != "" && p != "adaptive" {
+		words = append(words, p)
 	}
 	if from := k.GetAllowedCidrs(); len(from) == 1 {
 		words = append(words, "from "+from[0])

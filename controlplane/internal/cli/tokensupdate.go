@@ -23,7 +23,7 @@ func tokensUpdate(o *options) *cobra.Command {
 	c := &cobra.Command{
 		Use: "update ID", Short: "Change what the flags name of a client token, and nothing else",
 		Long: "Change what the flags name of a client token, and nothing else. 0 takes a bound away; so does an empty text, as in\n" +
-			"--allow-from ''. What may be repeated replaces all that was there.",
+			"--allow-from ''. What may be repeated replaces all that was there. --strict=false takes --strict back.",
 		Args: arguments(1, 1, "the id of the token (t_…)"),
 		RunE: func(c *cobra.Command, ids []string) error {
 			body, err := change.body(c)
@@ -50,7 +50,7 @@ func (t *tokenChange) body(c *cobra.Command) (*structpb.Struct, error) {
 	if err != nil {
 		return nil, err
 	}
-	fields, limits := map[string]any{}, map[string]any{}
+	fields, limits, budget := map[string]any{}, map[string]any{}, map[string]any{}
 	set := func(flag string, in map[string]any, field string, value any) {
 		if c.Flags().Changed(flag) {
 			in[field] = value
@@ -66,8 +66,16 @@ func (t *tokenChange) body(c *cobra.Command) (*structpb.Struct, error) {
 	set("requests-per-minute", limits, "requestsPerMinute", t.requests)
 	set("tokens-per-minute", limits, "tokensPerMinute", t.tokens)
 	set("max-concurrent", limits, "maxConcurrent", t.concurrent)
+	set("strict", limits, "policy", t.policy())
+	set("requests-per-day", budget, "requestsPerDay", t.requestsPerDay)
+	set("tokens-per-day", budget, "tokensPerDay", t.tokensPerDay)
+	set("requests-per-month", budget, "requestsPerMonth", t.requestsPerMonth)
+	set("tokens-per-month", budget, "tokensPerMonth", t.tokensPerMonth)
 	if len(limits) > 0 {
 		fields["limits"] = limits
+	}
+	if len(budget) > 0 {
+		fields["budget"] = budget
 	}
 	if len(fields) == 0 {
 		return nil, usage("name what is to change: see %s --help", c.CommandPath())
