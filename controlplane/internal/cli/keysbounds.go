@@ -10,11 +10,11 @@ import (
 
 // keyBounds are the flags that say what may be used of keys. 0 and empty mean: no bound.
 type keyBounds struct {
-	group                                 string
-	requests, tokens, concurrent, perDay  int32
-	tokensPerDay                          int64
-	hard                                  bool
-	maxStale                              time.Duration
+	group                                string
+	requests, tokens, concurrent, perDay int32
+	tokensPerDay                         int64
+	hard                                 bool
+	maxStale                             time.Duration
 }
 
 func (b *keyBounds) add(c *cobra.Command) {

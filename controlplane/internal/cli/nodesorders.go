@@ -16,6 +16,9 @@ func nodesResume(o *options) *cobra.Command {
 	return nodesOrder(o, "resume", "End the drain of a node")
 }
 
+// nodePath names a node in the address of what is asked for.
+func nodePath(id string) string { return nodesPath + "/" + url.PathEscape(id) }
+
 func nodesOrder(o *options, verb, short string) *cobra.Command {
 	return &cobra.Command{
 		Use: verb + " NODE", Short: short, Args: arguments(1, 1, "the id of the node"),

@@ -34,12 +34,12 @@ func TestTokensWithBounds(t *testing.T) {
 		row    string
 	}{
 		{nil, map[string]string{
-			"name": "ci", "limits": "map[maxConcurrent:4 requestsPerMinute:60 tokensPerMinute:90000]",
+			"name": "ci", "limits": "map[maxConcurrent:4 policy:adaptive requestsPerMinute:60 tokensPerMinute:90000]",
 			"allowedCidrs": "[10.0.0.0/8 ::1/128]", "tenant": "team", "cache": "false", "provider": "", "models": "[]", "expireTime": "<nil>",
 		}, "60 req/min, 90000 tok/min, 4 at once, from 10.0.0.0/8 and 1 more  ci"},
 		{
 			[]string{"--max-concurrent", "0", "--tokens-per-minute", "1000000000"},
-			map[string]string{"limits": "map[maxConcurrent:0 requestsPerMinute:60 tokensPerMinute:1e+09]"},
+			map[string]string{"limits": "map[maxConcurrent:0 policy:adaptive requestsPerMinute:60 tokensPerMinute:1e+09]"},
 			"60 req/min, 1000000000 tok/min, from 10.0.0.0/8 and 1 more  ci",
 		},
 		{
@@ -49,7 +49,7 @@ func TestTokensWithBounds(t *testing.T) {
 		},
 		{
 			[]string{"--allow-from", "", "--requests-per-minute", "0", "--tokens-per-minute", "0"},
-			map[string]string{"allowedCidrs": "[]", "limits": "map[maxConcurrent:0 requestsPerMinute:0 tokensPerMinute:0]"},
+			map[string]string{"allowedCidrs": "[]", "limits": "map[maxConcurrent:0 policy:adaptive requestsPerMinute:0 tokensPerMinute:0]"},
 			"-        -       ci",
 		},
 		{

@@ -8,12 +8,12 @@ import (
 
 // tokenBounds are the flags that making and changing a token share. 0 and empty mean: no bound.
 type tokenBounds struct {
-	requests, tokens, concurrent      int32
-	requestsPerDay, requestsPerMonth  int32
-	tokensPerDay, tokensPerMonth      int64
-	strict                            bool
-	from                              []string
-	tenant, cache                     string
+	requests, tokens, concurrent     int32
+	requestsPerDay, requestsPerMonth int32
+	tokensPerDay, tokensPerMonth     int64
+	strict                           bool
+	from                             []string
+	tenant, cache                    string
 }
 
 func (b *tokenBounds) add(c *cobra.Command) {
