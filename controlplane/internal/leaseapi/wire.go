@@ -57,6 +57,9 @@ func keyHealth(k pool.KeyState) *leasev1.KeyHealth {
 	case k.Watched:
 		h.State = leasev1.KeyHealth_STATE_WATCHED
 	}
+	if k.ExpectedIn > 0 {
+		h.ExpectedIn = durationpb.New(k.ExpectedIn)
+	}
 	if k.OpenFor > 0 {
 		h.OpenFor = durationpb.New(k.OpenFor)
 	}

@@ -26,6 +26,7 @@ type KeyState struct {
 	Watched    bool // in use, but the next success is to be told at once
 	Reason     Reason
 	OpenFor    time.Duration // 0: until told
+	ExpectedIn time.Duration // until it may be in use again; 0: not known
 	ProbeHere  bool
 	ProbeTTL   time.Duration
 	Cut        bool // what is under way with it is to end
@@ -123,6 +124,7 @@ func (s *Session) stateLocked(now time.Time, k *keyState) KeyState {
 		st.Open, st.Reason = true, h.Reason
 		st.ProbeHere = k.probe.node == s.node.record.ID
 		st.ProbeTTL = max(k.probe.until.Sub(now), 0)
+		st.ExpectedIn = max(h.Until.Sub(now), time.Millisecond)
 		st.OpenFor = max(h.Until.Sub(now), st.ProbeTTL, 0) + reentryMargin
 	default:
 		st.Open, st.Reason = true, h.Reason

@@ -239,7 +239,7 @@ func (a *Account) leftLocked(now time.Duration, leased bool) Allowance {
 		if p.used == nil {
 			return 0, 0
 		}
-		all := a.start + time.Duration(p.used.last+cells)*time.Second - now
+		all := a.start + time.Duration(p.used.last+p.used.rest)*time.Second - now
 		if p.used.sum == 0 {
 			all = 0
 		}
@@ -262,7 +262,7 @@ func (a *Account) limit(l Limits) {
 		switch {
 		case d > Tokens:
 		case p.most > 0 && p.used == nil:
-			p.used = &minute{now: max(int64((now-a.start)/time.Second), 0)}
+			p.used = newMinute(a.name.Kind, max(int64((now-a.start)/time.Second), 0))
 		case p.most == 0:
 			p.used = nil
 		}

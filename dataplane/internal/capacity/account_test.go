@@ -25,6 +25,7 @@ func (c *clock) set(seconds float64) {
 	c.now = time.Duration(seconds * float64(time.Second))
 }
 
+// alone is a token that has its limits to itself.
 func alone(c *clock, most Amounts) *Account { return Alone(c.read, Limits{Most: most}) }
 
 // TestInAnyMinute lets requests in at random moments, and judges by the moments alone.
@@ -74,8 +75,8 @@ func TestDenialNamesTheLimit(t *testing.T) {
 		t.Error("a slot is free, and it is busy")
 	}
 	c.set(2)
-	if _, _, d := a.Admit(300); d == nil || d.Limit != Tokens || d.Wait != 61*time.Second {
-		t.Errorf("more tokens than are left: %+v", d) // the first second's 200 are gone when second 63 begins
+	if _, _, d := a.Admit(300); d == nil || d.Limit != Tokens || d.Wait != 59*time.Second {
+		t.Errorf("more tokens than are left: %+v", d) // the first second's 200 are gone when second 61 begins
 	}
 	first.Refund() // its request and its tokens are as if they had never been
 	_, left, _ := a.Admit(0)
@@ -182,7 +183,7 @@ func TestAShareThatShrinks(t *testing.T) {
 		t.Errorf("nothing has changed, and it says %v", got)
 	}
 	under[0].Settle(0)
-	if got := report(64); got[Concurrency] != 2 || got[Requests] != 2 {
+	if got := report(62); got[Concurrency] != 2 || got[Requests] != 2 {
 		t.Errorf("when one has ended and the first has rested it says %v", got)
 	}
 	if _, _, d := a.Admit(0); d == nil {

@@ -53,6 +53,7 @@ type health struct {
 	watched    bool   // in use, but the next success is to be signalled
 	reason     reason
 	until      time.Duration // of the Book's clock; 0: until told
+	expected   time.Duration // when it may be told to be over; 0: not known
 	local      bool          // this node's own judgement, not confirmed yet
 	strikes    int           // soft failures in a row, counted here only while there is no session
 }

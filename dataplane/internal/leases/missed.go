@@ -64,6 +64,9 @@ func (m *missed) add(key *Key, why block, until time.Duration) {
 		m.out = true
 		return
 	}
+	if h := key.state.Load(); h != nil && h.until == until && h.expected != 0 { // it will be told sooner
+		until = h.expected
+	}
 	m.recovers(recovery{until, key})
 }
 

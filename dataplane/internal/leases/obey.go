@@ -52,6 +52,9 @@ func (b *Book) healthOf(w *leasev1.KeyHealth) *health {
 	default:
 		if w.GetOpenFor() != nil && h.reason.waiting() {
 			h.until = b.now() + w.GetOpenFor().AsDuration()
+			if w.GetExpectedIn() != nil {
+				h.expected = b.now() + w.GetExpectedIn().AsDuration()
+			}
 		}
 	}
 	return h

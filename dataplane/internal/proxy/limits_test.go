@@ -23,8 +23,8 @@ func TestTokenLimits(t *testing.T) {
 		b.limit(capacity.Limits{Most: capacity.Amounts{capacity.Requests: 2, capacity.Tokens: 1000}})
 		first := b.chat(askWhole)
 		for name, want := range map[string]string{
-			"X-Ratelimit-Limit-Requests": "2", "X-Ratelimit-Remaining-Requests": "1", "X-Ratelimit-Reset-Requests": "1m3s",
-			"X-Ratelimit-Limit-Tokens": "1000", "X-Ratelimit-Remaining-Tokens": "993", "X-Ratelimit-Reset-Tokens": "1m3s",
+			"X-Ratelimit-Limit-Requests": "2", "X-Ratelimit-Remaining-Requests": "1", "X-Ratelimit-Reset-Requests": "1m1s",
+			"X-Ratelimit-Limit-Tokens": "1000", "X-Ratelimit-Remaining-Tokens": "993", "X-Ratelimit-Reset-Tokens": "1m1s",
 		} {
 			if got := first.header.Get(name); got != want {
 				t.Errorf("%s is %q, want %q", name, got, want)

@@ -45,8 +45,8 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		r = prometheus.NewRegistry()
 	}
 	m := &metrics{
-		requests:   newCounter("apipool_requests_total", "Requests of clients, by what the client saw.", "outcome"),
-		attempts:   newCounter("apipool_upstream_attempts_total", "Tries with one key each, by what they came to.", "outcome"),
+		requests: newCounter("apipool_requests_total", "Requests of clients, by what the client saw.", "outcome"),
+		attempts: newCounter("apipool_upstream_attempts_total", "Tries with one key each, by what they came to.", "outcome"),
 		throttled: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "apipool_upstream_throttled_total", Help: "Requests held back from a provider that fails altogether.",
 		}, []string{"provider"}),

@@ -2517,8 +2517,11 @@ type KeyHealth struct {
 	ProbeTtl *durationpb.Duration `protobuf:"bytes,8,opt,name=probe_ttl,json=probeTtl,proto3" json:"probe_ttl,omitempty"`
 	// Whether requests that are under way with the key are to be cut off, because it has leaked.
 	CancelInFlight bool `protobuf:"varint,9,opt,name=cancel_in_flight,json=cancelInFlight,proto3" json:"cancel_in_flight,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// When the key is expected to be in use again; sooner than open_for, which is for a node that hears nothing any more.
+	// Absent: not known.
+	ExpectedIn    *durationpb.Duration `protobuf:"bytes,10,opt,name=expected_in,json=expectedIn,proto3" json:"expected_in,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *KeyHealth) Reset() {
@@ -2612,6 +2615,13 @@ func (x *KeyHealth) GetCancelInFlight() bool {
 		return x.CancelInFlight
 	}
 	return false
+}
+
+func (x *KeyHealth) GetExpectedIn() *durationpb.Duration {
+	if x != nil {
+		return x.ExpectedIn
+	}
+	return nil
 }
 
 // ResourceDelta changes what the node holds, all at once.
@@ -2965,7 +2975,7 @@ const file_pool_lease_v1_lease_proto_rawDesc = "" +
 	"\x04term\x18\x01 \x01(\x04R\x04term\x12\x1d\n" +
 	"\n" +
 	"health_seq\x18\x02 \x01(\x04R\thealthSeq\x12,\n" +
-	"\x04keys\x18\x03 \x03(\v2\x18.pool.lease.v1.KeyHealthR\x04keys\"\xe4\x03\n" +
+	"\x04keys\x18\x03 \x03(\v2\x18.pool.lease.v1.KeyHealthR\x04keys\"\xa0\x04\n" +
 	"\tKeyHealth\x12\x15\n" +
 	"\x06key_id\x18\x01 \x01(\x06R\x05keyId\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x1e\n" +
@@ -2978,7 +2988,10 @@ const file_pool_lease_v1_lease_proto_rawDesc = "" +
 	"\n" +
 	"probe_here\x18\a \x01(\bR\tprobeHere\x126\n" +
 	"\tprobe_ttl\x18\b \x01(\v2\x19.google.protobuf.DurationR\bprobeTtl\x12(\n" +
-	"\x10cancel_in_flight\x18\t \x01(\bR\x0ecancelInFlight\"h\n" +
+	"\x10cancel_in_flight\x18\t \x01(\bR\x0ecancelInFlight\x12:\n" +
+	"\vexpected_in\x18\n" +
+	" \x01(\v2\x19.google.protobuf.DurationR\n" +
+	"expectedIn\"h\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fSTATE_CLOSED\x10\x01\x12\x0e\n" +
@@ -3115,26 +3128,27 @@ var file_pool_lease_v1_lease_proto_depIdxs = []int32{
 	37, // 46: pool.lease.v1.KeyHealth.reason:type_name -> pool.lease.v1.Reason
 	34, // 47: pool.lease.v1.KeyHealth.open_for:type_name -> google.protobuf.Duration
 	34, // 48: pool.lease.v1.KeyHealth.probe_ttl:type_name -> google.protobuf.Duration
-	38, // 49: pool.lease.v1.ResourceDelta.keys:type_name -> pool.lease.v1.UpstreamKey
-	33, // 50: pool.lease.v1.ResourceDelta.removed:type_name -> pool.lease.v1.Removed
-	39, // 51: pool.lease.v1.ResourceDelta.tokens:type_name -> pool.lease.v1.ClientToken
-	40, // 52: pool.lease.v1.ResourceDelta.providers:type_name -> pool.lease.v1.Provider
-	35, // 53: pool.lease.v1.Removed.kind:type_name -> pool.lease.v1.Kind
-	1,  // 54: pool.lease.v1.LeaseService.Join:input_type -> pool.lease.v1.JoinRequest
-	3,  // 55: pool.lease.v1.LeaseService.RenewCertificate:input_type -> pool.lease.v1.RenewCertificateRequest
-	5,  // 56: pool.lease.v1.LeaseService.Session:input_type -> pool.lease.v1.SessionRequest
-	41, // 57: pool.lease.v1.LeaseService.ReportOutcomes:input_type -> pool.lease.v1.ReportOutcomesRequest
-	19, // 58: pool.lease.v1.LeaseService.AcquirePermit:input_type -> pool.lease.v1.AcquirePermitRequest
-	2,  // 59: pool.lease.v1.LeaseService.Join:output_type -> pool.lease.v1.JoinResponse
-	4,  // 60: pool.lease.v1.LeaseService.RenewCertificate:output_type -> pool.lease.v1.RenewCertificateResponse
-	6,  // 61: pool.lease.v1.LeaseService.Session:output_type -> pool.lease.v1.SessionResponse
-	42, // 62: pool.lease.v1.LeaseService.ReportOutcomes:output_type -> pool.lease.v1.ReportOutcomesResponse
-	20, // 63: pool.lease.v1.LeaseService.AcquirePermit:output_type -> pool.lease.v1.AcquirePermitResponse
-	59, // [59:64] is the sub-list for method output_type
-	54, // [54:59] is the sub-list for method input_type
-	54, // [54:54] is the sub-list for extension type_name
-	54, // [54:54] is the sub-list for extension extendee
-	0,  // [0:54] is the sub-list for field type_name
+	34, // 49: pool.lease.v1.KeyHealth.expected_in:type_name -> google.protobuf.Duration
+	38, // 50: pool.lease.v1.ResourceDelta.keys:type_name -> pool.lease.v1.UpstreamKey
+	33, // 51: pool.lease.v1.ResourceDelta.removed:type_name -> pool.lease.v1.Removed
+	39, // 52: pool.lease.v1.ResourceDelta.tokens:type_name -> pool.lease.v1.ClientToken
+	40, // 53: pool.lease.v1.ResourceDelta.providers:type_name -> pool.lease.v1.Provider
+	35, // 54: pool.lease.v1.Removed.kind:type_name -> pool.lease.v1.Kind
+	1,  // 55: pool.lease.v1.LeaseService.Join:input_type -> pool.lease.v1.JoinRequest
+	3,  // 56: pool.lease.v1.LeaseService.RenewCertificate:input_type -> pool.lease.v1.RenewCertificateRequest
+	5,  // 57: pool.lease.v1.LeaseService.Session:input_type -> pool.lease.v1.SessionRequest
+	41, // 58: pool.lease.v1.LeaseService.ReportOutcomes:input_type -> pool.lease.v1.ReportOutcomesRequest
+	19, // 59: pool.lease.v1.LeaseService.AcquirePermit:input_type -> pool.lease.v1.AcquirePermitRequest
+	2,  // 60: pool.lease.v1.LeaseService.Join:output_type -> pool.lease.v1.JoinResponse
+	4,  // 61: pool.lease.v1.LeaseService.RenewCertificate:output_type -> pool.lease.v1.RenewCertificateResponse
+	6,  // 62: pool.lease.v1.LeaseService.Session:output_type -> pool.lease.v1.SessionResponse
+	42, // 63: pool.lease.v1.LeaseService.ReportOutcomes:output_type -> pool.lease.v1.ReportOutcomesResponse
+	20, // 64: pool.lease.v1.LeaseService.AcquirePermit:output_type -> pool.lease.v1.AcquirePermitResponse
+	60, // [60:65] is the sub-list for method output_type
+	55, // [55:60] is the sub-list for method input_type
+	55, // [55:55] is the sub-list for extension type_name
+	55, // [55:55] is the sub-list for extension extendee
+	0,  // [0:55] is the sub-list for field type_name
 }
 
 func init() { file_pool_lease_v1_lease_proto_init() }
