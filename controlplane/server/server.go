@@ -202,7 +202,12 @@ func (s *Server) Run(ctx context.Context) error {
 	life, end := context.WithCancel(context.WithoutCancel(ctx)) // outlives ctx by the drain
 	defer end()
 	g, life := errgroup.WithContext(life)
-	g.Go(func() error { return s.grpc.Serve(s.nodes) })
+	g.Go(func() error {
+		if err := s.grpc.Serve(s.nodes); !errors.Is(err, grpc.ErrServerStopped) {
+			return err
+		}
+		return nil // told to stop before it had begun
+	})
 	g.Go(func() error { return serve(web, s.admin) })
 	g.Go(func() error { return s.stats.Run(life) })
 	g.Go(func() error { s.tick(life); return nil })
