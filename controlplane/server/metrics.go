@@ -24,6 +24,7 @@ var (
 	requests = prometheus.NewDesc("apipool_reported_requests_total", "Client requests that nodes have reported.", []string{"provider", "result"}, nil)
 	attempts = prometheus.NewDesc("apipool_reported_attempts_total", "Upstream attempts that nodes have reported.", []string{"provider", "result"}, nil)
 	tokens   = prometheus.NewDesc("apipool_reported_tokens_total", "Tokens of the answers that clients saw, as nodes have reported.", []string{"provider", "direction"}, nil)
+	broken   = prometheus.NewDesc("apipool_invariant_violations_total", "Invariants of the pool that were found broken; there is no way for it to be more than 0.", nil, nil)
 	build    = prometheus.NewDesc("apipool_build_info", "1, labelled with the version.", []string{"version"}, nil)
 )
 
@@ -38,7 +39,7 @@ func (s *Server) metrics() http.Handler {
 
 // Describe implements prometheus.Collector.
 func (f *fleet) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{keysDesc, nodeDesc, lagDesc, seenDesc, blamed, requests, attempts, tokens, build} {
+	for _, d := range []*prometheus.Desc{keysDesc, nodeDesc, lagDesc, seenDesc, blamed, requests, attempts, tokens, broken, build} {
 		ch <- d
 	}
 }
@@ -52,6 +53,7 @@ func (f *fleet) Collect(ch chan<- prometheus.Metric) {
 	counter := func(d *prometheus.Desc, v uint64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
 	}
+	counter(broken, s.pool.Violations())
 	for id, c := range s.pool.KeyCounts(now) {
 		for _, status := range pool.Statuses() {
 			gauge(keysDesc, float64(c.ByStatus[status]), string(id), string(status))

@@ -78,7 +78,10 @@ func (s *Server) open(ctx context.Context) (err error) {
 // load fills the pool from what is on disk and ties the store's commits and the statistics to it.
 func (s *Server) load() (err error) {
 	c := s.cfg
-	s.pool = pool.New(pool.Config{LeaseTTL: c.LeaseTTL, Grace: c.Grace, Start: c.Now(), Term: s.db.config.Term()})
+	s.pool = pool.New(pool.Config{
+		LeaseTTL: c.LeaseTTL, Grace: c.Grace, Start: c.Now(), Term: s.db.config.Term(),
+		Broken: func(what string) { c.Logger.Error("an invariant of the pool does not hold", "what", what) },
+	})
 	s.stats, err = stats.New(s.db.stats, c.Now,
 		stats.Log(c.Logger),
 		stats.SaveHealth(s.pool.Unsaved, s.pool.Saved), stats.SaveBudgets(s.pool),

@@ -3,6 +3,7 @@ package system
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"log"
 	"math/rand/v2"
@@ -47,6 +48,11 @@ func TestProcessControlPlaneIsKilledUnderLoad(t *testing.T) {
 		}
 		f.addKey(secret(n), b)
 	}
+	const perMinute, atOnce = 40, 2 // of keys whose shares the control plane has to learn anew each time
+	f.behave(secret(10), fakellm.Behaviour{})
+	f.admin("POST", "/admin/api-keys", fmt.Sprintf(`{"apiKey":%q,"limits":{"requestsPerMinute":%d,"policy":"hard"}}`, secret(10), perMinute), nil)
+	f.behave(secret(11), fakellm.Behaviour{Delay: 50 * time.Millisecond})
+	f.admin("POST", "/admin/api-keys", fmt.Sprintf(`{"apiKey":%q,"limits":{"maxConcurrent":%d,"policy":"hard"}}`, secret(11), atOnce), nil)
 	l := &load{f: f, token: f.addToken("load"), nodes: nodes, pause: 15 * time.Millisecond}
 	o := newOracle(f)
 	ctx, stop := context.WithCancel(t.Context())
@@ -72,6 +78,8 @@ func TestProcessControlPlaneIsKilledUnderLoad(t *testing.T) {
 	ledger := f.upstream.Ledger()
 	f.compare(ledger, l)
 	report(t, fakellm.DoubleTries(ledger))
+	report(t, fakellm.OverRate(ledger, secret(10), perMinute))
+	report(t, fakellm.OverConcurrency(ledger, secret(11), atOnce))
 	seen := o.seen()
 	wrong := judgeCells(o.cells, seen)
 	report(t, wrong)
@@ -89,7 +97,7 @@ func TestProcessControlPlaneIsKilledUnderLoad(t *testing.T) {
 	}
 	median, longest := spread(ready)
 	figure(t, seed, "process kill", "%d kills: %d acknowledged writes, %d lost or torn, %d without an answer, %d imports, %d half; %d requests, %d attempts, "+
-		"all counted once; client errors %d; ready again in %v, at most %v", kills, o.written, len(wrong), o.open, imports, half,
+		"all counted once; no limit exceeded; client errors %d; ready again in %v, at most %v", kills, o.written, len(wrong), o.open, imports, half,
 		l.sent.Load(), len(fakellm.Attempts(ledger)), len(l.errs), median.Round(time.Millisecond), longest.Round(time.Millisecond))
 	f.scan(l.token, canary("add", 0), canary("imp", 3), canary("edit-1", 0), canary("del", 1))
 }

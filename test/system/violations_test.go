@@ -18,11 +18,11 @@ import (
 // brokenInvariant is how the message ends in both formats of logs.
 const brokenInvariant = `the control plane broke an invariant of the session"`
 
-// violationsIn answers the lines of a log that tell of a violation.
+// violationsIn answers the lines of a log that tell of a violation, of a session or of the pool.
 func violationsIn(log string) []string {
 	var found []string
 	for line := range strings.Lines(log) {
-		if strings.Contains(line, brokenInvariant) {
+		if strings.Contains(line, brokenInvariant) || strings.Contains(line, `an invariant of the pool does not hold"`) {
 			found = append(found, strings.TrimSpace(line))
 		}
 	}

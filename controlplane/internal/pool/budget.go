@@ -50,7 +50,7 @@ func (l *limit) given() uint64 { return l.outLocked() }
 
 // dealLocked gives nodes more of a budget in small parts, the smaller the less is left, so that the last of it goes where it is
 // asked for. When nothing is left, nodes that do not ask give back what they have not spent.
-func (p *Pool) dealLocked(now time.Time, l *limit) {
+func (p *Pool) dealLocked(l *limit) {
 	b := l.budget
 	b.turn(l, p.ledger.windows.of(l.id.Dimension))
 	nodes := p.presentLocked(l)

@@ -348,7 +348,7 @@ func (s *Session) Acquire(ctx context.Context, now time.Time, a Ask) (grantSeq u
 		case s.grewSeq > before:
 			return s.grewSeq, 0
 		case s.node.session != s || !p.mayGrowLocked(s, limits):
-			return 0, p.retryLocked(now, limits)
+			return 0, p.retryLocked(limits)
 		}
 		progress := p.progress
 		p.mu.Unlock()
@@ -356,7 +356,7 @@ func (s *Session) Acquire(ctx context.Context, now time.Time, a Ask) (grantSeq u
 		case <-progress:
 		case <-ctx.Done():
 			p.mu.Lock()
-			return 0, p.retryLocked(now, limits)
+			return 0, p.retryLocked(limits)
 		}
 		p.mu.Lock()
 	}
@@ -426,7 +426,7 @@ func (p *Pool) mayGrowLocked(s *Session, limits []LimitID) bool {
 }
 
 // retryLocked answers when asking again may help.
-func (p *Pool) retryLocked(now time.Time, limits []LimitID) time.Duration {
+func (p *Pool) retryLocked(limits []LimitID) time.Duration {
 	for _, lid := range limits {
 		if l := p.ledger.limits[lid]; l != nil && l.budget != nil && l.given() >= l.most {
 			return time.Minute

@@ -13,7 +13,7 @@ func (p *Pool) settleLocked(now time.Time, l *limit) {
 	before := l.outLocked()
 	l.rise(now)
 	if l.budget != nil {
-		p.dealLocked(now, l)
+		p.dealLocked(l)
 	} else {
 		p.divideLocked(now, l)
 	}

@@ -162,7 +162,8 @@ func TestAShareThatShrinks(t *testing.T) {
 	}
 	shrink := func(seq, amount uint64) {
 		a.table.Apply(seq, []Grant{
-			{Name: a.name, Dimension: Requests, Amount: amount}, {Name: a.name, Dimension: Concurrency, Amount: amount},
+			{Name: a.name, Dimension: Requests, Amount: amount},
+			{Name: a.name, Dimension: Concurrency, Amount: amount},
 			{Name: a.name, Dimension: RequestsDay, Amount: amount, Window: 1},
 		})
 	}
