@@ -130,7 +130,7 @@ func (p *Pool) arriveLocked(now time.Time, n *node, epoch uint64, list []Holding
 	same := n.shareEpoch == epoch || n.shareEpoch == 0
 	n.shareEpoch, n.heard, n.overdue = epoch, true, onLease
 	if !same {
-		p.reclaimLocked(now, id, func(l *limit, held uint64) uint64 { return 0 }, now)
+		p.reclaimLocked(now, id, func(*limit, uint64) uint64 { return 0 }, now)
 	}
 	for _, l := range p.ledger.limits {
 		if s := l.shares[id]; s != nil {
@@ -162,11 +162,12 @@ func (p *Pool) arriveLocked(now time.Time, n *node, epoch uint64, list []Holding
 	}
 }
 
-// reclaimLocked takes back from a node all but what keep answers; it has not rested since that moment.
+// reclaimLocked takes back from a node all but what keep answers; it has not rested since that moment. Parts of budgets stay given,
+// whether they are spent or not.
 func (p *Pool) reclaimLocked(now time.Time, id NodeID, keep func(l *limit, held uint64) uint64, since time.Time) {
 	for _, l := range p.ledger.limits {
 		s := l.shares[id]
-		if s == nil || s.held == 0 {
+		if s == nil || s.held == 0 || l.budget != nil {
 			continue
 		}
 		kept := min(keep(l, s.held), s.held)
@@ -205,32 +206,31 @@ const (
 	offFloors         // they are not kept for it any longer
 )
 
-// absentLocked takes back what nodes without a session do not hold any more, or what is not kept for them any longer.
+// absentLocked takes back what nodes without a session do not hold any more, or what is not kept for them any longer: all of it from
+// one that an operator has put out.
 func (p *Pool) absentLocked(now time.Time) {
+	nothing := func(*limit, uint64) uint64 { return 0 }
+	floors := func(l *limit, held uint64) uint64 {
+		if l.hard {
+			return l.floorOf(held)
+		}
+		return 0
+	}
 	for id, n := range p.nodes {
-		if n.session != nil || n.leaseUntil.IsZero() {
+		if n.session != nil || n.leaseUntil.IsZero() || n.overdue == offFloors {
 			continue
 		}
-		if n.overdue == onLease && !now.Before(n.leaseUntil) {
-			n.overdue = offLease
-			p.reclaimLocked(now, id, func(l *limit, held uint64) uint64 {
-				if l.budget != nil {
-					return held
-				}
-				if l.hard {
-					return l.floorOf(held)
-				}
-				return 0
-			}, n.leaseUntil)
-		}
-		if until := n.leaseUntil.Add(p.floorsFor()); n.overdue == offLease && !now.Before(until) {
+		floorsUntil := n.leaseUntil.Add(p.floorsFor())
+		switch {
+		case !n.record.EvictTime.IsZero():
+			p.reclaimLocked(now, id, nothing, now)
 			n.overdue = offFloors
-			p.reclaimLocked(now, id, func(l *limit, held uint64) uint64 {
-				if l.budget != nil {
-					return held
-				}
-				return 0
-			}, until)
+		case !now.Before(floorsUntil):
+			p.reclaimLocked(now, id, nothing, floorsUntil)
+			n.overdue = offFloors
+		case n.overdue == onLease && !now.Before(n.leaseUntil):
+			p.reclaimLocked(now, id, floors, n.leaseUntil)
+			n.overdue = offLease
 		}
 	}
 }
