@@ -71,6 +71,7 @@ func command() *cobra.Command {
 	f.StringVar(&cfg.NodeID, "node-id", "", "name asked for when joining (default the host's name); the certificate decides")
 	f.StringVar(&cfg.JoinTokenFile, "join-token-file", "", "file with the join token, for the first contact only; or APIPOOL_JOIN_TOKEN")
 	f.StringVar(&cfg.DataDir, "data-dir", "data/dataplane", "folder for the node's key and certificate")
+	f.BoolVar(&cfg.Journal, "journal", false, "keep what is counted in the data directory until the control plane has it: kill -9 loses none of it")
 	f.DurationVar(&cfg.DrainTimeout, "drain-timeout", 30*time.Second, "time for running requests when stopping")
 	f.Int64Var(&cfg.MaxBody, "max-body", 32<<20, "largest request body in bytes")
 	f.StringSliceVar(&cfg.CORSOrigins, "cors-origins", []string{"*"}, "origins that browsers may call from")

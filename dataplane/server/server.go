@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 	"strings"
 	"sync/atomic"
@@ -18,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
+	"ollama-api-pool/dataplane/internal/journal"
 	"ollama-api-pool/dataplane/internal/leases"
 	"ollama-api-pool/dataplane/internal/origin"
 	"ollama-api-pool/dataplane/internal/proxy"
@@ -35,6 +37,9 @@ type Config struct {
 	// JoinToken is for the first contact only; JoinTokenFile is read each time one is needed, so it may appear late.
 	JoinToken     string
 	JoinTokenFile string
+
+	// Journal keeps what is counted in DataDir/journal until the control plane has it, so that kill -9 loses none of it.
+	Journal bool
 
 	DrainTimeout       time.Duration // for running requests when stopping; default 30 s
 	MaxBody            int64         // bytes of a request's body; default 32 MiB
@@ -98,6 +103,7 @@ func or[T comparable](v, otherwise T) T {
 type Server struct {
 	cfg      Config
 	book     *leases.Book
+	journal  *journal.Writer // nil: there is none
 	link     *leases.Link
 	proxy    *proxy.Proxy
 	registry *prometheus.Registry
@@ -122,7 +128,14 @@ func New(c Config) (*Server, error) {
 	s := &Server{cfg: c, registry: prometheus.NewRegistry(), public: c.Listener, ops: c.OpsListener}
 	places := connections(descriptors(), debug.SetMemoryLimit(-1)) // only reads it
 	s.failures = origin.NewFailures(time.Now, heldFailures(places))
-	s.book = leases.NewBook(leases.Config{Now: c.Now, Wall: c.Wall, Logger: c.Logger, WithoutRest: c.WithoutRest})
+	books := leases.Config{Now: c.Now, Wall: c.Wall, Logger: c.Logger, WithoutRest: c.WithoutRest}
+	if c.Journal {
+		if books.Journal, books.Past, err = journal.Open(filepath.Join(c.DataDir, "journal"), c.Logger); err != nil {
+			return nil, err
+		}
+		s.journal = books.Journal
+	}
+	s.book = leases.NewBook(books)
 	s.proxy = proxy.New(proxy.Config{
 		Book: s.book, Version: c.Version, Region: c.Region, MaxBody: c.MaxBody, CORSOrigins: c.CORSOrigins,
 		ExposeRouteHeaders: c.ExposeRouteHeaders, TrustedProxies: trusted, Failures: s.failures,
@@ -212,7 +225,11 @@ func (s *Server) drain(ctx context.Context, public *http.Server) {
 	}
 	leave, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	if err := s.link.Leave(leave); err != nil {
+	err := s.link.Leave(leave)
+	if s.journal != nil {
+		s.journal.Close(err == nil) // what is not confirmed is the next process's to report
+	}
+	if err != nil {
 		s.cfg.Logger.Warn("counts not confirmed: the control plane is out of reach", "batches", s.link.Reporter().Unconfirmed())
 	}
 }

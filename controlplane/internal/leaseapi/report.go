@@ -103,7 +103,7 @@ func attempts(k *leasev1.KeyCounters) stats.AttemptCounts {
 		stats.AttemptTimeout: k.GetTimeout(), stats.AttemptLocalError: k.GetLocalError(), stats.AttemptCanceled: k.GetCanceled(),
 		stats.AttemptTruncated: k.GetTruncated(), stats.AttemptBroken: k.GetBroken(), stats.AttemptForbidden: k.GetForbidden(),
 		stats.AttemptFirstByteMsSum: k.GetFirstByteMsSum(), stats.AttemptInputTokens: k.GetInputTokens(),
-		stats.AttemptOutputTokens: k.GetOutputTokens(), stats.AttemptEstimatedTokens: k.GetEstimatedTokens(),
+		stats.AttemptOutputTokens: k.GetOutputTokens(), stats.AttemptEstimatedTokens: k.GetEstimatedTokens(), stats.AttemptUnknown: k.GetUnknown(),
 	}
 }
 
@@ -114,6 +114,7 @@ func requests(t *leasev1.TokenCounters) stats.RequestCounts {
 		stats.RequestTruncated: t.GetTruncated(), stats.RequestCanceled: t.GetCanceled(),
 		stats.RequestInputTokens: t.GetInputTokens(), stats.RequestOutputTokens: t.GetOutputTokens(),
 		stats.RequestEstimatedTokens: t.GetEstimatedTokens(), stats.RequestFromCache: t.GetFromCache(),
+		stats.RequestUnknown: t.GetUnknown(),
 	}
 }
 

@@ -18,6 +18,7 @@ const (
 	AttemptInputTokens     // as the upstream or an estimate has it
 	AttemptOutputTokens    // alike
 	AttemptEstimatedTokens // of both, those that are estimates
+	AttemptUnknown         // attempts of a process that was killed before it learnt how they ended
 	attemptLen
 )
 
@@ -34,6 +35,7 @@ const (
 	RequestOutputTokens    // alike
 	RequestEstimatedTokens // of both, those that are estimates
 	RequestFromCache       // requests that were answered from what was kept; they are among RequestOK
+	RequestUnknown         // requests of a process that was killed before it learnt how they ended
 	requestLen
 )
 
@@ -41,13 +43,13 @@ const (
 type AttemptCounts [attemptLen]uint64
 
 // Total answers how many attempts there were.
-func (c AttemptCounts) Total() uint64 { return sum(c[:AttemptFirstByteMsSum]) }
+func (c AttemptCounts) Total() uint64 { return sum(c[:AttemptFirstByteMsSum]) + c[AttemptUnknown] }
 
 // Success answers how many were answered in full.
 func (c AttemptCounts) Success() uint64 { return c[AttemptOK] }
 
-// Failure answers how many failed by the key's or the upstream's fault. What the client asked wrongly or gave up, and what
-// was forbidden for its content, is neither success nor failure.
+// Failure answers how many failed by the key's or the upstream's fault. What the client asked wrongly or gave up, what was
+// forbidden for its content, and what nobody knows the end of, is neither success nor failure.
 func (c AttemptCounts) Failure() uint64 {
 	return c[AttemptRateLimited] + c[AttemptQuota] + c[AttemptAuthError] + c[AttemptServerError] + c[AttemptTimeout] +
 		c[AttemptLocalError] + c[AttemptTruncated] + c[AttemptBroken]
@@ -57,7 +59,7 @@ func (c AttemptCounts) Failure() uint64 {
 type RequestCounts [requestLen]uint64
 
 // Total answers how many requests there were.
-func (c RequestCounts) Total() uint64 { return sum(c[:RequestInputTokens]) }
+func (c RequestCounts) Total() uint64 { return sum(c[:RequestInputTokens]) + c[RequestUnknown] }
 
 // Success answers how many were answered in full.
 func (c RequestCounts) Success() uint64 { return c[RequestOK] }

@@ -41,7 +41,7 @@ func TestCountsStayInTheirPlaces(t *testing.T) {
 	for i, want := range []int{
 		AttemptOK, AttemptClientError, AttemptRateLimited, AttemptQuota, AttemptAuthError, AttemptServerError, AttemptTimeout,
 		AttemptLocalError, AttemptCanceled, AttemptTruncated, AttemptBroken, AttemptForbidden, AttemptFirstByteMsSum,
-		AttemptInputTokens, AttemptOutputTokens, AttemptEstimatedTokens, attemptLen,
+		AttemptInputTokens, AttemptOutputTokens, AttemptEstimatedTokens, AttemptUnknown, attemptLen,
 	} {
 		if i != want {
 			t.Errorf("the attempts' count %d is at %d", i, want)
@@ -49,7 +49,7 @@ func TestCountsStayInTheirPlaces(t *testing.T) {
 	}
 	for i, want := range []int{
 		RequestOK, RequestClientError, RequestLimited, RequestUnavailable, RequestUpstreamError, RequestTruncated, RequestCanceled,
-		RequestInputTokens, RequestOutputTokens, RequestEstimatedTokens, RequestFromCache, requestLen,
+		RequestInputTokens, RequestOutputTokens, RequestEstimatedTokens, RequestFromCache, RequestUnknown, requestLen,
 	} {
 		if i != want {
 			t.Errorf("the requests' count %d is at %d", i, want)

@@ -147,7 +147,7 @@ func BenchmarkRequest(b *testing.B) {
 	for _, n := range []int{1, 100, 100_000} {
 		d := newDesk(b, someKeys(n, nil)...)
 		once := func(token uint64) {
-			d.Arrive()
+			d.Arrive(1)
 			l, err := d.Borrow(plain(0))
 			if err != nil || !l.Usable() {
 				b.Fatal(err)

@@ -17,8 +17,10 @@ import (
 	"time"
 
 	"ollama-api-pool/dataplane/internal/capacity"
+	"ollama-api-pool/dataplane/internal/journal"
 	"ollama-api-pool/dataplane/internal/provider"
 	"ollama-api-pool/dataplane/internal/tokens"
+	leasev1 "ollama-api-pool/gen/pool/lease/v1"
 )
 
 // Why a request cannot be served. The texts may be shown to clients.
@@ -39,6 +41,9 @@ type Config struct {
 	// Wall is the calendar clock, for ends of life. Default time.Now.
 	Wall   func() time.Time
 	Logger *slog.Logger // default: discards
+	// Journal keeps what is counted until it is confirmed, and Past is what former processes have left there; nil: nothing is kept.
+	Journal *journal.Writer
+	Past    []journal.Past
 	// WithoutRest is capacity.Config's.
 	WithoutRest bool
 }
@@ -54,6 +59,8 @@ type Book struct {
 	asker  asker
 
 	counts  counts
+	notes   *notes   // nil: there is no journal
+	past    []sealed // of former processes
 	signals signals
 	probes  chan Probe
 
@@ -94,6 +101,7 @@ func NewBook(c Config) *Book {
 	}
 	b.shares = capacity.NewTable(capacity.Config{Now: b.now, Leased: b.lease.valid, Changed: b.roomChanged, WithoutRest: c.WithoutRest})
 	b.asker.shares = b.shares
+	b.notes, b.past = newNotes(c.Journal), replay(c.Past)
 	if b.wall == nil {
 		b.wall = time.Now
 	}
@@ -131,10 +139,14 @@ func (b *Book) Token(hash [32]byte) (*tokens.Token, error) {
 	}
 }
 
-// Arrive counts a client request with a valid token in; Served must follow exactly once.
-func (b *Book) Arrive() {
+// Arrive counts a client request with this valid token in; Served must follow exactly once, with what this answers.
+func (b *Book) Arrive(token uint64) (entry uint64) {
 	b.flight.Add(1)
 	b.arrived.Add(1)
+	if b.notes == nil {
+		return 0
+	}
+	return b.notes.began(requestRow(token, "", "", func(t *leasev1.TokenCounters) { t.Unknown = 1 }))
 }
 
 // End is what a client saw.
@@ -160,12 +172,13 @@ type Request struct {
 	End       End
 	Usage     provider.Usage // of the answer that the client saw
 	FromCache bool
+	Entry     uint64 // as Arrive answered it
 }
 
 // Served counts a request out.
 func (b *Book) Served(r Request) {
 	b.flight.Add(-1)
-	b.counts.request(r)
+	b.countRequest(r)
 }
 
 // InFlight answers how many client requests are being served.

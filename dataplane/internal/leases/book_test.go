@@ -446,7 +446,7 @@ func TestCountsAreMarginalsAndUnknownModelsAreOne(t *testing.T) {
 	d := newDesk(t, key(1))
 	d.settle(t, 1, provider.Verdict{Class: provider.OK})
 	for _, name := range []string{"m", "made-up-1", "made-up-2", ""} {
-		d.Arrive()
+		d.Arrive(1)
 		d.Served(Request{Token: 5, Provider: "ollama", Model: name, End: EndOK})
 	}
 	b := d.counts.take()

@@ -23,6 +23,7 @@ type Loan struct {
 	from       *loans             // where it is counted out; nil: nowhere
 	room       capacity.Admission // what it takes of the key's limits
 	probeUntil time.Duration      // of the Book's clock; not 0: the loan is for one probe until then
+	entry      uint64             // in the journal; 0: there is none
 	desperate  bool               // the key is out, but nothing better is left; see panic.go
 }
 
@@ -79,6 +80,9 @@ func (b *Book) Borrow(w Want) (Loan, error) {
 func (b *Book) Return(l Loan) {
 	l.end()
 	l.room.Refund()
+	if b.notes != nil {
+		b.notes.ended(l.entry, nil, nil)
+	}
 }
 
 // take is Borrow; without a key, miss tells why there is none.
@@ -92,6 +96,7 @@ func (b *Book) take(w *Want, miss *missed) (Loan, bool) {
 	for {
 		*miss = missed{now: now, looked: miss.looked}
 		if l, ok := b.choose(w, miss); ok {
+			b.begin(&l, w.Model)
 			return l, true
 		}
 		if int64(now) < b.wakes.next.Load() {

@@ -63,6 +63,10 @@ func (c *counts) attempt(key KeyID, providerID string, a Attempt) {
 		}
 		s.keys[row] = k
 	}
+	addAttempt(k, a)
+}
+
+func addAttempt(k *leasev1.KeyCounters, a Attempt) {
 	if a.FirstByte > 0 {
 		k.FirstByteMsSum += uint64(a.FirstByte.Milliseconds())
 	}
@@ -116,6 +120,10 @@ func (c *counts) request(r Request) {
 		}
 		s.tokens[row] = t
 	}
+	addRequest(t, r)
+}
+
+func addRequest(t *leasev1.TokenCounters, r Request) {
 	t.InputTokens += r.Usage.Input
 	t.OutputTokens += r.Usage.Output
 	if r.Usage.Estimated {

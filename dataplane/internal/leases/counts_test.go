@@ -17,10 +17,10 @@ func TestTokensAreCountedAndEstimatesKeptApart(t *testing.T) {
 	said, guessed := provider.Usage{Input: 100, Output: 20}, provider.Usage{Input: 7, Output: 3, Estimated: true}
 	for _, u := range []provider.Usage{said, guessed} {
 		d.Settle(d.must(t, plain(0)), Attempt{Model: "m", Verdict: okVerdict, Usage: u})
-		d.Arrive()
+		d.Arrive(1)
 		d.Served(Request{Token: 5, Provider: "ollama", Model: "m", End: EndOK, Usage: u})
 	}
-	d.Arrive()
+	d.Arrive(1)
 	d.Served(Request{Token: 5, Provider: "ollama", Model: "m", End: EndOK, FromCache: true})
 	batch := d.counts.take()
 	if len(batch.GetKeys()) != 1 || len(batch.GetTokens()) != 1 {
@@ -109,7 +109,7 @@ func TestCountsAddUpWhateverIsTakenMeanwhile(t *testing.T) {
 func TestARowThatIsThereIsCountedWithoutAllocation(t *testing.T) {
 	d := newDesk(t, key(1))
 	once := func() {
-		d.Arrive()
+		d.Arrive(1)
 		d.Settle(d.must(t, plain(0)), Attempt{Model: "m", Verdict: okVerdict})
 		d.Served(Request{Token: 5, Provider: "ollama", Model: "m", End: EndOK})
 	}

@@ -103,7 +103,7 @@ func TestPredecessor_C13(t *testing.T) {
 			t.Fatal(err)
 		}
 		d.Settle(loan, Attempt{Model: model, Verdict: v})
-		d.Arrive()
+		d.Arrive(1)
 		d.Served(Request{Token: 7, Provider: "ollama", Model: model, End: EndOK})
 	}
 	batch := d.counts.take()

@@ -24,6 +24,7 @@ type Reporter struct {
 	count   uint64 // batches sealed or sealed anew: the order in which they are sent, whatever their epochs
 	window  int
 	pending []sealed // unconfirmed, in order
+	forgot  bool     // the journals of former processes are gone
 	changed chan struct{}
 }
 
@@ -33,9 +34,19 @@ type sealed struct {
 	epoch, seq uint64
 	at         time.Duration
 	batch      *leasev1.OutcomeBatch
+	generation uint64 // of the journal; 0: it is of a former process, or there is none
 }
 
-func newReporter(b *Book) *Reporter { return &Reporter{book: b, changed: make(chan struct{})} }
+func newReporter(b *Book) *Reporter {
+	r := &Reporter{book: b, changed: make(chan struct{})}
+	for _, s := range b.past {
+		r.count++
+		s.order, s.at = r.count, b.now()
+		r.pending = append(r.pending, s)
+	}
+	b.past = nil
+	return r
+}
 
 // welcome starts or continues an epoch, and drops what was committed before its acknowledgement got lost.
 func (r *Reporter) welcome(epoch, committed uint64, window int) {
@@ -43,6 +54,9 @@ func (r *Reporter) welcome(epoch, committed uint64, window int) {
 	defer r.mu.Unlock()
 	if r.epoch != epoch {
 		r.epoch, r.last = epoch, committed
+		if n := r.book.notes; n != nil {
+			n.entered(epoch)
+		}
 	}
 	r.window = max(window, 1)
 	r.confirmLocked(epoch, committed)
@@ -55,11 +69,22 @@ func (r *Reporter) seal() {
 	if r.epoch == 0 || len(r.pending) >= r.window {
 		return
 	}
-	batch := r.book.counts.take()
-	if batch == nil {
+	n := r.book.notes
+	if n == nil {
+		if batch := r.book.counts.take(); batch != nil {
+			r.appendLocked(sealed{at: r.book.now(), batch: batch})
+		}
 		return
 	}
-	r.appendLocked(sealed{at: r.book.now(), batch: batch})
+	batches, generation := n.close(&r.book.counts)
+	if len(batches) == 0 {
+		return
+	}
+	from := len(r.pending)
+	for _, batch := range batches {
+		r.appendLocked(sealed{at: r.book.now(), batch: batch, generation: generation})
+	}
+	n.sealed(generation, r.pending[from:], nil)
 }
 
 // appendLocked gives the batch the next name of the epoch.
@@ -70,6 +95,25 @@ func (r *Reporter) appendLocked(s sealed) {
 	r.pending = append(r.pending, s)
 }
 
+// noteLocked lets the journal go of what is confirmed.
+func (r *Reporter) noteLocked(epoch, committed uint64) {
+	n := r.book.notes
+	if n == nil {
+		return
+	}
+	open, past := n.present(), false
+	for _, s := range r.pending {
+		if past = past || s.generation == 0; s.generation != 0 {
+			open = min(open, s.generation)
+		}
+	}
+	n.confirmed(epoch, committed, open)
+	if !past && !r.forgot {
+		r.forgot = true
+		n.w.Forget()
+	}
+}
+
 func (r *Reporter) confirmLocked(epoch, committed uint64) {
 	kept := r.pending[:0]
 	for _, s := range r.pending {
@@ -78,6 +122,7 @@ func (r *Reporter) confirmLocked(epoch, committed uint64) {
 		}
 	}
 	r.pending = kept
+	r.noteLocked(epoch, committed)
 	close(r.changed)
 	r.changed = make(chan struct{})
 }
@@ -207,7 +252,11 @@ func (r *Reporter) resealLocked(epoch uint64) {
 	r.pending = slices.DeleteFunc(r.pending, func(s sealed) bool { return s.epoch == epoch })
 	for _, s := range moved {
 		if s.epoch == epoch {
+			old := s
 			r.appendLocked(s)
+			if n := r.book.notes; n != nil {
+				n.sealed(0, r.pending[len(r.pending)-1:], &old)
+			}
 		}
 	}
 }

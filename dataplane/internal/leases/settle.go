@@ -18,7 +18,7 @@ type Attempt struct {
 func (b *Book) Settle(l Loan, a Attempt) {
 	l.end()
 	l.room.Settle(a.Usage.Input + a.Usage.Output)
-	b.counts.attempt(l.key.ID, l.of.provider, a)
+	b.countAttempt(l, a)
 	b.judge(l, a.Model, a.Verdict)
 }
 

@@ -34,7 +34,7 @@ type directory interface {
 	Provider(id string) (*provider.Provider, bool)
 	Token(hash [32]byte) (*tokens.Token, error)
 	Acquire(ctx context.Context, of capacity.Name, tokens uint64) bool
-	Arrive()
+	Arrive(token uint64) (entry uint64)
 	Served(leases.Request)
 }
 

@@ -30,6 +30,7 @@ type exchange struct {
 
 	route *route
 	api   *clientAPI
+	entry uint64        // of the journal
 	token *tokens.Token // nil until the caller is known; from then on Served is owed
 	prov  *provider.Provider
 	up    *upstream
@@ -98,6 +99,7 @@ func (p *Proxy) finish(x *exchange) {
 	if x.token != nil {
 		p.book.Served(leases.Request{
 			Token: x.token.ID, Provider: x.providerID(), Model: bounded(x.model), End: x.end, Usage: x.usage, FromCache: x.fromCache,
+			Entry: x.entry,
 		})
 	}
 	p.metrics.inFlight.Dec()
@@ -166,7 +168,7 @@ func (p *Proxy) lookUp(x *exchange) *problem {
 		return problemUnauthorized
 	}
 	x.token = token
-	p.book.Arrive()
+	x.entry = p.book.Arrive(token.ID)
 	if err := token.AllowsFrom(p.trusted.ClientAddr(x.r)); err != nil {
 		return problemNotAllowed(err)
 	}

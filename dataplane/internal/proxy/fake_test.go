@@ -119,10 +119,11 @@ func (b *fakeBook) Token(hash [32]byte) (*tokens.Token, error) {
 	return nil, leases.ErrUnknownToken
 }
 
-func (b *fakeBook) Arrive() {
+func (b *fakeBook) Arrive(uint64) (entry uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.arrived++
+	return 0
 }
 
 func (b *fakeBook) Served(r leases.Request) {
