@@ -17,7 +17,10 @@ import (
 var foreseeable = map[string]string{
 	"controlplane/internal/pool/pool.go":   "spreads how long a limited key waits whose upstream does not say",
 	"dataplane/internal/leases/link.go":    "spreads reconnects",
+	"dataplane/internal/leases/move.go":    "spreads reconnects",
+	"dataplane/internal/leases/panic.go":   "spreads load over the least bad keys",
 	"dataplane/internal/leases/sending.go": "spreads heartbeats",
+	"dataplane/internal/proxy/throttle.go": "holds a part of the requests back",
 	"dataplane/internal/leases/view.go":    "spreads where rotations begin, and which of some names is forgotten",
 }
 

@@ -228,7 +228,7 @@ func TestPredecessor_A9(t *testing.T) {
 			wait   time.Duration
 			told   time.Duration // until the control plane's word is here: it looks every second, and asks first about some
 		}{
-			{"a cool-down", func() { c.behave(secret(0), fakellm.Behaviour{Status: 429, RetryAfter: "90"}) }, "cooling", 90 * time.Second, 0},
+			{"a cool-down", func() { c.behave(secret(0), fakellm.Behaviour{Status: 429, RetryAfter: "90"}) }, "cooling", 90 * time.Second, 1200 * time.Millisecond},
 			{"an operator's disable", func() {
 				c.admin("POST", "/admin/keys/disable", fmt.Sprintf(`{"id":%q,"duration":600}`, id), nil)
 			}, "disabled", 10 * time.Minute, 1200 * time.Millisecond},
@@ -267,7 +267,7 @@ func TestPredecessor_A9(t *testing.T) {
 				probes++
 			}
 		}
-		if probes != 1 {
+		if probes != 2 { // after the cool-down and after the ejection
 			t.Errorf("%d probes in %v", probes, time.Since(begin))
 		}
 	})

@@ -195,8 +195,7 @@ func (p *Pool) boundLocked(now time.Time, a account, d demandID, to Limits) {
 	for dimension, most := range to.each {
 		id := LimitID{a.kind, a.id, dimension}
 		l := p.ledger.limits[id]
-		if most == 0 {
-			p.unboundLocked(l)
+		if l == nil && most == 0 {
 			continue
 		}
 		if l == nil {
@@ -223,8 +222,10 @@ func (l Limits) each(yield func(Dimension, uint64) bool) {
 	}
 }
 
+// unboundLocked forgets a limit that there is not any more, once nobody holds anything of it: what nodes were told counts until they
+// have given it back, also for a limit that is set again soon. A budget is remembered until its day or month is over.
 func (p *Pool) unboundLocked(l *limit) {
-	if l == nil {
+	if l.most > 0 || l.outLocked() > 0 {
 		return
 	}
 	delete(p.ledger.limits, l.id)

@@ -55,7 +55,7 @@ func TestAnAccountWaitsTogetherAndIsAskedAboutOnce(t *testing.T) {
 	if again, _ := f.asking(7); len(again) != 1 {
 		t.Errorf("%v are asked while one answers", again)
 	}
-	f.signal(who[0], pool.Signal{Key: about[0], Reason: pool.Recovered, Probe: true})
+	f.signal(who[0], pool.Signal{Key: about[0], Generation: f.health(about[0]).Generation, Reason: pool.Recovered, Probe: true})
 	f.save()
 	for id := range 5 {
 		f.wantStatus(pool.KeyID(id+1), pool.StatusActive, "")

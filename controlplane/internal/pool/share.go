@@ -18,6 +18,7 @@ func (p *Pool) settleLocked(now time.Time, l *limit) {
 		p.divideLocked(now, l)
 	}
 	p.checkLocked(l, before)
+	p.unboundLocked(l)
 }
 
 // divideLocked follows demand: each node may have the part of the limit that its clients' part of the demand is.

@@ -32,6 +32,9 @@ func (t *Table) Apply(seq uint64, grants []Grant) {
 		if g.Dimension == 0 || g.Dimension >= dimensions {
 			continue
 		}
+		if t.accounts[g.Name] == nil && g.Amount == 0 { // of something that has gone
+			continue
+		}
 		a := t.accountLocked(g.Name)
 		a.mu.Lock()
 		a.advanceLocked(now)
