@@ -78,7 +78,9 @@ func (s *Server) open(ctx context.Context) (err error) {
 // load fills the pool from what is on disk and ties the store's commits and the statistics to it.
 func (s *Server) load() (err error) {
 	c := s.cfg
-	s.pool = pool.New(pool.Config{LeaseTTL: c.LeaseTTL, Grace: c.Grace, Start: c.Now(), Term: s.db.config.Term()})
+	s.pool = pool.New(pool.Config{
+		LeaseTTL: c.LeaseTTL, Grace: c.Grace, Start: c.Now(), Term: s.db.config.Term(), Distrusted: s.distrusted,
+	})
 	s.stats, err = stats.New(s.db.stats, c.Now,
 		stats.Log(c.Logger),
 		stats.SaveHealth(s.pool.Unsaved, s.pool.Saved), stats.SaveBudgets(s.pool),
@@ -173,6 +175,16 @@ func (s *Server) serveAdmin(ctx context.Context) (err error) {
 		AllowedHosts: c.AdminHosts, TrustedProxies: c.TrustedProxies, Version: c.Version, Log: c.Logger,
 	})
 	return err
+}
+
+// distrusted logs that what a node reports of keys is not acted on, or is again.
+func (s *Server) distrusted(node pool.NodeID, is bool) {
+	if is {
+		s.cfg.Logger.Warn("node is not believed: other nodes could use keys that it reported as rejected; its way to the upstream may be broken",
+			"node", string(node))
+		return
+	}
+	s.cfg.Logger.Info("node is believed again", "node", string(node))
 }
 
 // health is what anyone may know.
