@@ -46,6 +46,10 @@ func (p *Pool) Signal(now time.Time, from NodeID, s Signal) {
 	case s.Reason.soft():
 		p.strikeLocked(now, k, s)
 	case s.Reason == AuthRejected && (k.health.Usable() || k.health.Phase == Cooling):
+		if n := p.nodes[from]; n != nil && p.accusedLocked(n) >= maxAccused {
+			n.claim(k)
+			return
+		}
 		p.accuseLocked(now, k, from)
 	case s.Reason == RateLimited || s.Reason == QuotaExhausted:
 		if s.Reason == QuotaExhausted && k.health.Usable() {
@@ -117,6 +121,9 @@ func (p *Pool) accuseLocked(now time.Time, k *keyState, by NodeID) {
 		k.pause = k.pause.orLater(pause{h.Reason, h.Until})
 	}
 	k.accuser, k.asked, k.probe = by, by, probe{}
+	if n := p.nodes[by]; n != nil {
+		n.accuses(k.key.ID)
+	}
 	p.setLocked(now, k, Health{Phase: Suspect, Reason: AuthRejected, Until: now, Ejections: k.health.Ejections})
 	p.askLocked(now, k)
 }

@@ -9,6 +9,9 @@ const timedEvery = time.Second // how often ends of life and of disables are loo
 func (p *Pool) Tick(now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	for _, n := range p.nodes {
+		p.tickClaimsLocked(now, n)
+	}
 	p.tickProbesLocked(now)
 	p.tickCapacityLocked(now)
 	for _, pr := range p.providers {
