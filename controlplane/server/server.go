@@ -79,7 +79,7 @@ func (s *Server) open(ctx context.Context) (err error) {
 func (s *Server) load() (err error) {
 	c := s.cfg
 	s.pool = pool.New(pool.Config{
-		LeaseTTL: c.LeaseTTL, Grace: c.Grace, Start: c.Now(), Term: s.db.config.Term(),
+		LeaseTTL: c.LeaseTTL, Grace: c.Grace, Start: c.Now(), Term: s.db.config.Term(), Distrusted: s.distrusted,
 		Broken: func(what string) { c.Logger.Error("an invariant of the pool does not hold", "what", what) },
 	})
 	s.stats, err = stats.New(s.db.stats, c.Now,
@@ -176,6 +176,16 @@ func (s *Server) serveAdmin(ctx context.Context) (err error) {
 		AllowedHosts: c.AdminHosts, TrustedProxies: c.TrustedProxies, Version: c.Version, Log: c.Logger,
 	})
 	return err
+}
+
+// distrusted logs that what a node reports of keys is not acted on, or is again.
+func (s *Server) distrusted(node pool.NodeID, is bool) {
+	if is {
+		s.cfg.Logger.Warn("node is not believed: other nodes could use keys that it reported as rejected; its way to the upstream may be broken",
+			"node", string(node))
+		return
+	}
+	s.cfg.Logger.Info("node is believed again", "node", string(node))
 }
 
 // health is what anyone may know.

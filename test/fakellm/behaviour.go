@@ -88,6 +88,9 @@ type Behaviour struct {
 	ForbidModels []string `json:"forbid_models,omitempty"`
 	// Limits are enforced with 429 before anything else is looked at.
 	Limits Limits `json:"limits,omitzero"`
+	// Account is whose key it is: what Limits count and when CoolUntilRetryAfter
+	// began is the same for all keys of an account. Empty: the key is alone.
+	Account string `json:"account,omitempty"`
 }
 
 // Limits are what a key may do; requests to a model count, by any API, with or

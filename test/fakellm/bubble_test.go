@@ -25,9 +25,13 @@ func served(entries []Entry) []Entry {
 }
 
 func call(ctx context.Context, up *Upstream, id string) *httptest.ResponseRecorder {
+	return callWith(ctx, up, goodKey, id)
+}
+
+func callWith(ctx context.Context, up *Upstream, key, id string) *httptest.ResponseRecorder {
 	body := fmt.Sprintf(`{"model":%q,"user":%q,"messages":[{"role":"user","content":"hi"}]}`, DefaultModel, id)
 	req := httptest.NewRequestWithContext(ctx, http.MethodPost, "/v1/chat/completions", strings.NewReader(body))
-	req.Header.Set("Authorization", "Bearer "+goodKey)
+	req.Header.Set("Authorization", "Bearer "+key)
 	w := httptest.NewRecorder()
 	up.ServeHTTP(w, req)
 	return w
@@ -116,6 +120,44 @@ func TestALoweredLimitCountsThePast(t *testing.T) {
 		w := call(t.Context(), up, "") // at 40 s; three must leave, the third at 80 s
 		if got := w.Header().Get("Retry-After"); w.Code != 429 || got != "40" {
 			t.Errorf("got %d, Retry-After %q", w.Code, got)
+		}
+	})
+}
+
+func TestTheKeysOfAnAccountAreCountedTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, row := range []struct {
+			name  string
+			b     Behaviour
+			first int // of the account's first request
+			after int // when the minute is over
+		}{
+			{"limits", Behaviour{Limits: Limits{RequestsPerMinute: 1}}, 200, 200},
+			{"a cool-down", Behaviour{Status: 429, RetryAfter: "60", CoolUntilRetryAfter: true}, 429, 200},
+		} {
+			up := New(Config{})
+			ask := func(key string) int { return callWith(t.Context(), up, key, "x").Code }
+			for key, account := range map[string]string{"sk-one": "a", "sk-two": "a", "sk-alone": ""} {
+				b := row.b
+				b.Account = account
+				if err := up.SetKey(key, b); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got := ask("sk-one"); got != row.first {
+				t.Errorf("%s: the first is answered %d", row.name, got)
+			}
+			time.Sleep(30 * time.Second)
+			if got := ask("sk-two"); got != 429 {
+				t.Errorf("%s: the sibling is answered %d", row.name, got)
+			}
+			if got := ask("sk-alone"); got != row.first {
+				t.Errorf("%s: another key is answered %d", row.name, got)
+			}
+			time.Sleep(30 * time.Second)
+			if got := ask("sk-two"); got != row.after {
+				t.Errorf("%s: after the minute the sibling is answered %d", row.name, got)
+			}
 		}
 	})
 }

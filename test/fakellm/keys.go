@@ -12,10 +12,15 @@ import (
 // keyState is what the provider remembers of one key. Upstream.mu guards it.
 type keyState struct {
 	behaviour Behaviour
-	turns     int       // requests that took a turn of the behaviour
-	coolFrom  time.Time // the first refusal of a behaviour that cools
-	starts    []time.Time
-	running   int
+	turns     int // requests that took a turn of the behaviour
+	*tally        // its own, or its account's
+}
+
+// tally is what a provider counts of a key, or of all keys of an account together.
+type tally struct {
+	coolFrom time.Time // the first refusal of a behaviour that cools
+	starts   []time.Time
+	running  int
 }
 
 // SetKey makes a key known and says how it behaves from its next request on.
@@ -40,6 +45,7 @@ func (u *Upstream) SetKeys(keys map[string]Behaviour) error {
 	defer u.mu.Unlock()
 	for secret, b := range keys {
 		k := u.keyLocked(secret)
+		u.countLocked(k, b.Account)
 		k.behaviour, k.turns, k.coolFrom = b.clone(), 0, time.Time{}
 	}
 	return nil
@@ -65,10 +71,25 @@ func (u *Upstream) RemoveAllKeys() {
 func (u *Upstream) keyLocked(secret string) *keyState {
 	k := u.keys[secret]
 	if k == nil {
-		k = &keyState{}
+		k = &keyState{tally: &tally{}}
 		u.keys[secret] = k
 	}
 	return k
+}
+
+// countLocked has the key counted with its account from now on; empty: by itself.
+func (u *Upstream) countLocked(k *keyState, account string) {
+	if account == k.behaviour.Account {
+		return
+	}
+	k.tally = &tally{}
+	if account == "" {
+		return
+	}
+	if u.accounts[account] == nil {
+		u.accounts[account] = &tally{}
+	}
+	k.tally = u.accounts[account]
 }
 
 // turnLocked takes one turn of the key's behaviour.

@@ -13,7 +13,7 @@ type verdict struct {
 	violation  string // the limit that was exceeded
 	retryAfter string // with violation: when one more request will fit
 	behaviour  Behaviour
-	permit     *keyState // to give back at the end; nil if none was taken
+	permit     *tally // to give back at the end; nil if none was taken
 }
 
 func (u *Upstream) judgeLocked(secret string, want asks, now time.Time) verdict {
@@ -32,7 +32,7 @@ func (u *Upstream) judgeLocked(secret string, want asks, now time.Time) verdict 
 	}
 	k.starts = append(k.starts, now)
 	k.running++
-	return verdict{behaviour: k.turnLocked(now), permit: k}
+	return verdict{behaviour: k.turnLocked(now), permit: k.tally}
 }
 
 // overLocked names the limit that one more request would exceed, and the time

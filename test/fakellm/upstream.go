@@ -75,9 +75,10 @@ type Upstream struct {
 	// mu guards keys, entries and every field of the key states and entries they
 	// point to. It is never held while waiting or writing, and the clock is read
 	// under it, so entries are in order of Start as well as of Seq.
-	mu      sync.Mutex
-	keys    map[string]*keyState
-	entries []*Entry
+	mu       sync.Mutex
+	keys     map[string]*keyState
+	accounts map[string]*tally
+	entries  []*Entry
 
 	// outMu makes the lines of cfg.Ledger whole; it guards outErr.
 	outMu  sync.Mutex
@@ -90,7 +91,7 @@ func New(cfg Config) *Upstream {
 	if err := cfg.Validate(); err != nil {
 		panic("fakellm: " + err.Error())
 	}
-	u := &Upstream{cfg: cfg.withDefaults(), keys: make(map[string]*keyState)}
+	u := &Upstream{cfg: cfg.withDefaults(), keys: make(map[string]*keyState), accounts: make(map[string]*tally)}
 	u.routes = u.makeRoutes()
 	return u
 }

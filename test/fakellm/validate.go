@@ -91,7 +91,7 @@ func (b Behaviour) misdeeds() []string {
 }
 
 func (b Behaviour) onlyScriptAndLimits() bool {
-	b.Script, b.Limits = nil, Limits{}
+	b.Script, b.Limits, b.Account = nil, Limits{}, ""
 	return reflect.ValueOf(b).IsZero()
 }
 
@@ -105,6 +105,8 @@ func (b Behaviour) validateStep() error {
 		return fmt.Errorf("cool_until_retry_after: a step is for one request")
 	case b.Limits != Limits{}:
 		return fmt.Errorf("limits: belong to the key, not to a step")
+	case b.Account != "":
+		return fmt.Errorf("account: belongs to the key, not to a step")
 	}
 	return b.Validate()
 }

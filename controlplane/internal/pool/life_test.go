@@ -136,7 +136,7 @@ func TestAProbeIsAskedOfAnotherNodeWhenTheAskedOneGoes(t *testing.T) {
 }
 
 // margin is how much longer than its cool-down a node that hears nothing leaves a key alone.
-const margin = 5 * time.Second
+const margin = 30 * time.Second
 
 // back answers that the key is good to the one node that is asked once its cool-down is over.
 func (f *fleet) back(id pool.KeyID) {

@@ -122,14 +122,14 @@ func (s *Session) stateLocked(now time.Time, k *keyState) KeyState {
 		st.Watched, st.Reason = h.Phase == Watched, h.Reason
 	case h.Phase == Cooling:
 		st.Open, st.Reason = true, h.Reason
-		st.ProbeHere = k.probe.node == s.node.record.ID
-		st.ProbeTTL = max(k.probe.until.Sub(now), 0)
 		st.ExpectedIn = max(h.Until.Sub(now), time.Millisecond)
-		st.OpenFor = max(h.Until.Sub(now), st.ProbeTTL, 0) + reentryMargin
+		st.OpenFor = max(h.Until.Sub(now), k.probe.until.Sub(now), 0) + reentryMargin
 	default:
 		st.Open, st.Reason = true, h.Reason
-		st.ProbeHere = k.probe.node == s.node.record.ID
-		st.ProbeTTL = max(k.probe.until.Sub(now), 0)
+	}
+	if st.Open && st.Reason != Admin && k.probe.node == s.node.record.ID && k.probe.runs(now) && !k.probe.told {
+		k.probe.told = true
+		st.ProbeHere, st.ProbeTTL = true, k.probe.until.Sub(now)
 	}
 	return st
 }

@@ -37,6 +37,8 @@ type Config struct {
 	Term     uint64        // fencing token of this start
 	// Broken is told of an invariant that does not hold, under the pool's lock; nil: nobody is.
 	Broken func(what string)
+	// Distrusted is told when what a node reports is not acted on any more, and when it is again, under the pool's lock; nil: nobody is.
+	Distrusted func(node NodeID, is bool)
 	// Jitter answers a factor around 1 for waits that the upstream did not set; default 0.8 to 1.2 at random.
 	Jitter func() float64
 }
@@ -86,6 +88,11 @@ type keyState struct {
 	told    Health    // what nodes have been told: differs only while a permission waits to be saved
 	since   time.Time // when the phase began
 	probe   probe     // the probe that runs now
+	asked   NodeID    // who was asked last: another one is next, if there is one
+	vain    int       // probes in a row after a cool-down that taught nothing
+	again   time.Time // when nodes were told last that its cool-down goes on beyond its end
+	pause   pause     // what it has to wait for besides, once it is not out for something worse
+	wronged bool      // put away while its provider rejected everybody
 	accuser NodeID    // whose report took it out of use; empty: no single node's
 	ended   bool      // nodes have been told that an operator's disable is over
 	alone   time.Time // since when its strikes lack the proof that other keys serve; zero: they have it
@@ -96,7 +103,10 @@ type keyState struct {
 type probe struct {
 	node  NodeID // empty: none runs
 	until time.Time
+	told  bool // the node has been told: not once more, or it would ask twice
 }
+
+func (p probe) runs(now time.Time) bool { return p.node != "" && now.Before(p.until) }
 
 // New makes an empty pool; Load fills it.
 func New(cfg Config) *Pool {
@@ -177,14 +187,14 @@ func (p *Pool) putKeyLocked(now time.Time, key Key) {
 	}
 	if k.health.Generation != key.Generation { // new, or put back by an operator: a clean slate
 		k.health = Health{Key: key.ID, Generation: key.Generation}
-		k.told, k.since, k.probe, k.accuser = k.health, now, probe{}, ""
-		p.unsaved[key.ID] = struct{}{}
-		for _, sibling := range p.siblingsLocked(key) { // what the account waits for, it waits for too
-			if h := sibling.health; h.Phase == Cooling && now.Before(h.Until) {
-				k.health.Phase, k.health.Reason, k.health.Until = Cooling, h.Reason, h.Until
-				k.told = k.health
-			}
+		k.since, k.probe, k.accuser, k.pause, k.wronged = now, probe{}, "", pause{}, false
+		if account := p.accountsPauseLocked(now, key); account.holds(now) { // what the account waits for, it waits for too
+			k.health.Phase, k.health.Reason, k.health.Until = Cooling, account.reason, account.until
 		}
+		k.told = k.health
+		p.unsaved[key.ID] = struct{}{}
+	} else if before.Group != key.Group {
+		p.coolWithLocked(now, k, p.accountsPauseLocked(now, key), 0)
 	}
 	k.noteStaleLocked(before)
 	p.armCutLocked(now, before, key)

@@ -8,54 +8,59 @@ import "time"
 // all.
 
 const (
-	reentryMargin = 5 * time.Second // that nodes wait longer than they are told to be asked about
-	maxReentries  = 16              // that one provider is asked about at the same time; the others wait for their turn
-	reentryRetry  = 5 * time.Second // after a probe that taught nothing, and until another turn
+	// reentryMargin is how much longer nodes wait than the upstream said, so that they are told before they end it by themselves;
+	// those whose turn has not come are told again at half of it.
+	reentryMargin = 30 * time.Second
+	reentryRetry  = 5 * time.Second // after a probe that taught nothing
+	maxVain       = 3               // of those in a row; then it is in use again: some upstreams answer no such question
 )
 
 // reenterLocked looks after a key whose cool-down is over.
 func (p *Pool) reenterLocked(now time.Time, k *keyState) {
-	if k.probe.node != "" && now.Before(k.probe.until) {
-		return
+	if k.probe.node != "" { // asked in vain until now
+		k.probe = probe{}
+		p.vainLocked(now, k, 0)
 	}
-	if k.key.DisabledAt(now) || k.key.ExpiredAt(now) || !p.mayAskLocked(now, k) {
+	switch {
+	case k.key.DisabledAt(now) || k.key.ExpiredAt(now) || !p.heldSomewhereLocked(now, k):
 		p.endCoolingLocked(now, k)
 		return
+	case k.vain >= maxVain:
+		p.endAccountsCoolingLocked(now, k)
+		return
+	case !p.askedForAccountLocked(now, k):
+		p.askLocked(now, k)
 	}
-	if p.askedAboutLocked(now, k) >= maxReentries || p.askedForAccountLocked(now, k) {
-		h := k.health
-		h.Until = now.Add(reentryRetry)
-		p.setLocked(now, k, h)
+	if k.probe.node != "" {
+		k.again = now
 		return
 	}
-	p.askLocked(now, k, k.probe.node)
+	if told := k.again; now.Sub(k.health.Until) >= reentryMargin/2 && now.Sub(told) >= reentryMargin/2 {
+		k.again = now
+		p.tellLocked(k)
+	}
 }
 
-// mayAskLocked says whether any node can be asked.
-func (p *Pool) mayAskLocked(now time.Time, k *keyState) bool {
+// heldSomewhereLocked says whether any node holds the key that can be asked, or can soon: one that has lost its session may be back as long
+// as its lease lasts, which is so for all of them when this control plane has just started.
+func (p *Pool) heldSomewhereLocked(now time.Time, k *keyState) bool {
 	for _, id := range p.sessionIDs {
-		if s := p.nodes[id].session; s.synced && s.mayHold(k.key, now) {
+		if p.nodes[id].session.mayHold(k.key, now) {
+			return true
+		}
+	}
+	for _, n := range p.nodes {
+		if now.Before(n.leaseUntil) && !n.wiped && k.key.FitsRegion(n.record.Region) {
 			return true
 		}
 	}
 	return false
 }
 
-// askedAboutLocked counts the keys of the same provider that are being asked about after a cool-down.
-func (p *Pool) askedAboutLocked(now time.Time, k *keyState) int {
-	n := 0
-	for _, other := range p.out {
-		if other.key.Provider == k.key.Provider && other.health.Phase == Cooling && other.probe.node != "" && now.Before(other.probe.until) {
-			n++
-		}
-	}
-	return n
-}
-
 // askedForAccountLocked says whether a key of the same account is being asked about.
 func (p *Pool) askedForAccountLocked(now time.Time, k *keyState) bool {
 	for _, other := range p.siblingsLocked(k.key) {
-		if other.health.Phase == Cooling && other.probe.node != "" && now.Before(other.probe.until) {
+		if other.health.Phase == Cooling && other.probe.runs(now) {
 			return true
 		}
 	}
@@ -66,18 +71,37 @@ func (p *Pool) askedForAccountLocked(now time.Time, k *keyState) bool {
 func (p *Pool) cooledLocked(now time.Time, k *keyState, s Signal) {
 	switch s.Reason {
 	case Recovered:
-		p.endCoolingLocked(now, k)
-		for _, other := range p.siblingsLocked(k.key) {
-			if h := other.health; h.Phase == Cooling && !h.Until.After(now.Add(reentryRetry)) {
-				p.endCoolingLocked(now, other)
-			}
-		}
-	case AuthRejected, RateLimited, QuotaExhausted:
+		p.endAccountsCoolingLocked(now, k)
+	case RateLimited, QuotaExhausted:
 		p.learnedLocked(now, k, s)
 	default:
-		h := k.health
-		h.Until = now.Add(reentryRetry)
-		p.setLocked(now, k, h)
+		p.vainLocked(now, k, reentryRetry)
+	}
+}
+
+// vainLocked notes a probe that taught nothing, for all of the key's account. The next one comes after a pause.
+func (p *Pool) vainLocked(now time.Time, k *keyState, wait time.Duration) {
+	vain := k.vain + 1
+	for _, other := range append(p.siblingsLocked(k.key), k) {
+		h := other.health
+		if h.Phase != Cooling || h.Until.After(now) {
+			continue
+		}
+		other.vain = vain
+		if wait > 0 {
+			h.Until = now.Add(wait)
+			p.setLocked(now, other, h)
+		}
+	}
+}
+
+// endAccountsCoolingLocked puts a key back in use, and the others of its account that waited with it.
+func (p *Pool) endAccountsCoolingLocked(now time.Time, k *keyState) {
+	p.endCoolingLocked(now, k)
+	for _, other := range p.siblingsLocked(k.key) {
+		if h := other.health; h.Phase == Cooling && !h.Until.After(now) {
+			p.endCoolingLocked(now, other)
+		}
 	}
 }
 
@@ -85,6 +109,6 @@ func (p *Pool) cooledLocked(now time.Time, k *keyState, s Signal) {
 func (p *Pool) endCoolingLocked(now time.Time, k *keyState) {
 	h := k.health
 	h.Phase, h.Reason, h.Until = Watched, NoReason, time.Time{}
-	k.probe = probe{}
+	k.probe, k.vain = probe{}, 0
 	p.setLocked(now, k, h)
 }

@@ -22,9 +22,11 @@ type node struct {
 	// yet. It outlives sessions, and has at most one entry more than there are providers.
 	clears map[ProviderID]uint64
 
-	refuted    []time.Time // reports that probes refuted, of late
-	distrusted bool        // what it reports is not acted on: see trust.go
-	lookedInto time.Time   // one of its reports, though it is distrusted
+	refuted    []time.Time        // reports that probes refuted, of late
+	distrusted bool               // what it reports is not acted on: see trust.go
+	lookedInto time.Time          // one of its reports, though it is distrusted
+	accused    map[KeyID]struct{} // keys that its reports have taken out, and nobody has looked into yet
+	claims     map[claim]struct{} // rejections that it has reported beyond those
 
 	shareEpoch uint64  // of the process whose shares are counted; 0: none was heard of since the start
 	heard      bool    // it has had a session since the start, or has left

@@ -46,12 +46,11 @@ func (p *Pool) Signal(now time.Time, from NodeID, s Signal) {
 	case s.Reason.soft():
 		p.strikeLocked(now, k, s)
 	case s.Reason == AuthRejected && (k.health.Usable() || k.health.Phase == Cooling):
-		if pr := p.providers[k.key.Provider]; pr != nil {
-			pr.rejects(now, k.key.ID)
+		if n := p.nodes[from]; n != nil && p.accusedLocked(n) >= maxAccused {
+			n.claim(k)
+			return
 		}
-		k.accuser = from
-		p.setLocked(now, k, Health{Phase: Suspect, Reason: AuthRejected, Until: now, Ejections: k.health.Ejections})
-		p.askLocked(now, k, from)
+		p.accuseLocked(now, k, from)
 	case s.Reason == RateLimited || s.Reason == QuotaExhausted:
 		if s.Reason == QuotaExhausted && k.health.Usable() {
 			k.accuser = from
@@ -113,13 +112,37 @@ func (p *Pool) ejectLocked(now time.Time, k *keyState, pr *providerState) {
 	p.setLocked(now, k, h)
 }
 
-// coolLocked waits for a limit or quota to pass. A key that is out for a worse reason stays out for it. The keys of its account
-// wait as long, because the upstream counts them together.
-func (p *Pool) coolLocked(now time.Time, k *keyState, s Signal) {
-	h := k.health
-	if h.Phase == Suspect || h.Phase == AutoOff {
+// accuseLocked takes a key out of use that a node has met a rejection with, until another one has looked.
+func (p *Pool) accuseLocked(now time.Time, k *keyState, by NodeID) {
+	if pr := p.providers[k.key.Provider]; pr != nil {
+		pr.rejects(now, k.key.ID)
+	}
+	if h := k.health; h.Phase == Cooling {
+		k.pause = k.pause.orLater(pause{h.Reason, h.Until})
+	}
+	k.accuser, k.asked, k.probe = by, by, probe{}
+	if n := p.nodes[by]; n != nil {
+		n.accuses(k.key.ID)
+	}
+	p.setLocked(now, k, Health{Phase: Suspect, Reason: AuthRejected, Until: now, Ejections: k.health.Ejections})
+	p.askLocked(now, k)
+}
+
+// clearedLocked ends what is held against a key, but for a limit that it or its account has still to wait for.
+func (p *Pool) clearedLocked(now time.Time, k *keyState) {
+	left := k.pause.orLater(p.accountsPauseLocked(now, k.key))
+	k.pause, k.wronged = pause{}, false
+	if left.holds(now) {
+		p.setLocked(now, k, Health{Phase: Cooling, Reason: left.reason, Until: left.until})
 		return
 	}
+	p.setLocked(now, k, Health{Phase: Healthy})
+}
+
+// coolLocked waits for a limit or quota to pass. A key that is out for a worse reason stays out for it, and waits afterwards. The
+// keys of its account wait as long, because the upstream counts them together; each one's wait is stored with the key itself.
+func (p *Pool) coolLocked(now time.Time, k *keyState, s Signal) {
+	h := k.health
 	wait := s.RetryAfter
 	ejections := h.Ejections
 	if wait <= 0 {
@@ -130,34 +153,18 @@ func (p *Pool) coolLocked(now time.Time, k *keyState, s Signal) {
 		ejections++
 	}
 	until := now.Add(min(wait, longestWait))
-	if h.Phase == Cooling && !until.After(h.Until) {
+	switch {
+	case h.Phase == Suspect || h.Phase == AutoOff:
+		k.pause = k.pause.orLater(pause{s.Reason, until})
+	case h.Phase == Cooling && !until.After(h.Until):
 		return
+	default:
+		k.probe, k.vain = probe{}, 0 // what it would be answered is known
+		p.setLocked(now, k, Health{Phase: Cooling, Reason: s.Reason, Until: until, Strikes: h.Strikes, Ejections: ejections})
 	}
-	k.probe = probe{} // what it would be answered is known
-	p.setLocked(now, k, Health{Phase: Cooling, Reason: s.Reason, Until: until, Strikes: h.Strikes, Ejections: ejections})
 	for _, sibling := range p.siblingsLocked(k.key) {
-		p.coolWithLocked(now, sibling, k.health)
+		p.coolWithLocked(now, sibling, pause{s.Reason, until}, ejections)
 	}
-}
-
-// coolWithLocked has a key wait for what its account waits for.
-func (p *Pool) coolWithLocked(now time.Time, k *keyState, with Health) {
-	h := k.health
-	if h.Phase == Suspect || h.Phase == AutoOff || (h.Phase == Cooling && !with.Until.After(h.Until)) {
-		return
-	}
-	p.setLocked(now, k, Health{Phase: Cooling, Reason: with.Reason, Until: with.Until, Strikes: h.Strikes, Ejections: h.Ejections})
-}
-
-// siblingsLocked answers the other keys of the key's account.
-func (p *Pool) siblingsLocked(k Key) []*keyState {
-	var list []*keyState
-	for id := range p.ledger.groups[GroupIDOf(k.Provider, k.Group)] {
-		if other := p.keys[id]; other != nil && id != k.ID {
-			list = append(list, other)
-		}
-	}
-	return list
 }
 
 // backoff answers how long to wait the n-th time in a row when the upstream does not say.
@@ -180,8 +187,15 @@ func (p *Pool) probedLocked(now time.Time, from NodeID, k *keyState, s Signal) {
 		return
 	}
 	k.probe = probe{}
-	p.verdictLocked(now, k, s)
-	if k.health.Phase == Cooling {
+	if s.Reason == AuthRejected && p.nodes[from].distrusted {
+		s.Reason = LocalError
+	}
+	p.verdictLocked(now, from, k, s)
+	switch {
+	case s.Reason == AuthRejected && k.health.Reason != AuthRejected: // nobody has said so before: another one has to look
+		p.accuseLocked(now, k, from)
+		return
+	case k.health.Phase == Cooling:
 		p.cooledLocked(now, k, s)
 		return
 	}
@@ -201,18 +215,14 @@ func (p *Pool) learnedLocked(now time.Time, k *keyState, s Signal) bool {
 	h := k.health
 	switch s.Reason {
 	case Recovered:
-		p.setLocked(now, k, Health{Phase: Healthy})
+		p.acceptedLocked(now, k)
+		p.clearedLocked(now, k)
 	case AuthRejected:
-		next := Health{Phase: AutoOff, Reason: AuthRejected, Until: now.Add(p.backoff(AuthRejected, h.Ejections)), Ejections: h.Ejections + 1}
-		if pr := p.providers[k.key.Provider]; pr != nil {
-			if pr.rejects(now, k.key.ID); pr.rejectsMost(now) { // it is the provider: its keys are asked again soon
-				next.Until, next.Ejections = now.Add(retryProbe), h.Ejections
-			}
-		}
-		p.setLocked(now, k, next)
+		p.rejectedLocked(now, k)
 	case RateLimited, QuotaExhausted: // the upstream knows the key: it is good, only not now
-		if !h.Usable() && h.Phase != Cooling { // what it was out for is refuted; coolLocked leaves keys that are out alone
-			k.health.Phase = Healthy
+		p.acceptedLocked(now, k)
+		if !h.Usable() && h.Phase != Cooling { // what it was out for is refuted
+			p.clearedLocked(now, k)
 		}
 		p.coolLocked(now, k, s)
 	default:

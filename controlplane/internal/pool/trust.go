@@ -3,20 +3,73 @@ package pool
 import "time"
 
 // A node whose way to the upstream is broken reports good keys as rejected. The fleet believes it once or twice, because it may be
-// right, and a probe by another node tells. When too many of its reports were refuted, what it says affects itself alone, which it
+// right, and a probe by another node tells; only a few keys are out on its word at a time. When too many of its reports were refuted, what it says affects itself alone, which it
 // sees to itself. From time to time one of its reports is looked into all the same; when one is confirmed, it is believed again.
+// Only what another node has found counts, for and against it.
 
 const (
 	liesAllowed = 3 // refuted reports in lieSpan
 	lieSpan     = time.Minute
 	lookEvery   = 30 * time.Second // into a report of a node that is not believed
+
+	maxAccused = 5      // keys that one node's reports may have out of use at a time, before anybody has looked
+	maxClaims  = 10_000 // reports beyond those that wait for it
 )
+
+// claim is a key that a node has reported as rejected while too many others were being looked into on its word.
+type claim struct {
+	key        KeyID
+	generation uint64
+}
+
+func (n *node) claim(k *keyState) {
+	if n.claims == nil {
+		n.claims = map[claim]struct{}{}
+	}
+	if len(n.claims) < maxClaims {
+		n.claims[claim{k.key.ID, k.key.Generation}] = struct{}{}
+	}
+}
+
+func (n *node) accuses(id KeyID) {
+	if n.accused == nil {
+		n.accused = map[KeyID]struct{}{}
+	}
+	n.accused[id] = struct{}{}
+}
+
+// accusedLocked counts the keys that are out on the node's word alone.
+func (p *Pool) accusedLocked(n *node) int {
+	for id := range n.accused {
+		if k := p.keys[id]; k == nil || k.health.Phase != Suspect || k.accuser != n.record.ID {
+			delete(n.accused, id)
+		}
+	}
+	return len(n.accused)
+}
+
+// tickClaimsLocked looks into what a node has reported besides, as soon as there is an answer to what it reported before.
+func (p *Pool) tickClaimsLocked(now time.Time, n *node) {
+	if n.distrusted {
+		clear(n.claims)
+	}
+	for c := range n.claims {
+		if p.accusedLocked(n) >= maxAccused {
+			return
+		}
+		delete(n.claims, c)
+		k := p.keys[c.key]
+		if k != nil && k.key.Generation == c.generation && (k.health.Usable() || k.health.Phase == Cooling) {
+			p.accuseLocked(now, k, n.record.ID)
+		}
+	}
+}
 
 // definitive says whether a single report of it takes a key out of use.
 func (r Reason) definitive() bool { return r == AuthRejected || r == QuotaExhausted }
 
 // believedLocked says whether a node's report is acted on.
-func (p *Pool) believedLocked(now time.Time, from NodeID, _ *keyState, s Signal) bool {
+func (p *Pool) believedLocked(now time.Time, from NodeID, k *keyState, s Signal) bool {
 	n := p.nodes[from]
 	if n == nil || !n.distrusted || s.Reason == Recovered {
 		return true
@@ -24,34 +77,109 @@ func (p *Pool) believedLocked(now time.Time, from NodeID, _ *keyState, s Signal)
 	if s.Reason != AuthRejected || now.Sub(n.lookedInto) < lookEvery {
 		return false
 	}
+	able := p.ableLocked(now, k)
+	if len(able) == 0 || p.nodes[able[0]].distrusted { // nobody is there to look into it
+		return false
+	}
 	n.lookedInto = now
 	return true
 }
 
 // verdictLocked notes what a probe says of the node that accused the key.
-func (p *Pool) verdictLocked(now time.Time, k *keyState, s Signal) {
-	n := p.nodes[k.accuser]
-	if n == nil || !k.health.Reason.definitive() {
+func (p *Pool) verdictLocked(now time.Time, from NodeID, k *keyState, s Signal) {
+	n, accused := p.nodes[k.accuser], k.health.Reason
+	if n == nil || from == k.accuser || !accused.definitive() {
 		return
 	}
-	switch s.Reason {
-	case Recovered:
-		if k.health.Reason == QuotaExhausted && k.health.Phase == Cooling && !now.Before(k.health.Until) { // it was over anyway
-			return
-		}
+	switch {
+	case s.Reason == accused:
+		n.refuted = nil
+		p.distrustLocked(n, false)
+	case s.Reason == Recovered && accused == QuotaExhausted && k.health.Phase == Cooling && !now.Before(k.health.Until):
+		return // it was over anyway
+	case s.Reason == Recovered || accused == AuthRejected && (s.Reason == RateLimited || s.Reason == QuotaExhausted):
 		n.refuted = append(n.refuted, now)
 		for len(n.refuted) > 0 && now.Sub(n.refuted[0]) > lieSpan {
 			n.refuted = n.refuted[1:]
 		}
-		if len(n.refuted) >= liesAllowed && !n.distrusted {
-			n.distrusted, n.lookedInto = true, now
+		if len(n.refuted) >= liesAllowed {
+			n.lookedInto = now
+			p.distrustLocked(n, true)
 		}
-	case AuthRejected, QuotaExhausted:
-		n.refuted, n.distrusted = nil, false
 	default:
 		return
 	}
 	k.accuser = ""
+}
+
+func (p *Pool) distrustLocked(n *node, is bool) {
+	if n.distrusted == is {
+		return
+	}
+	n.distrusted = is
+	if p.cfg.Distrusted != nil {
+		p.cfg.Distrusted(n.record.ID, is)
+	}
+}
+
+// A provider whose own login is broken rejects good keys, and any node's probe confirms it. Then keys are not put away for an hour
+// but asked about again soon, each at longer intervals the longer it lasts; and as soon as one of them is taken, the others come
+// next.
+
+const (
+	wrongedPart = 20        // a key that has been out for so long is asked about after a part of that
+	wrongedMost = time.Hour // at the latest
+	pardonEvery = time.Second
+)
+
+// rejectedLocked puts a key away that a node's probe has found to be rejected.
+func (p *Pool) rejectedLocked(now time.Time, k *keyState) {
+	h := Health{Phase: AutoOff, Reason: AuthRejected, Until: now.Add(p.backoff(AuthRejected, k.health.Ejections)), Ejections: k.health.Ejections + 1}
+	k.wronged = false
+	pr := p.providers[k.key.Provider]
+	if pr == nil {
+		p.setLocked(now, k, h)
+		return
+	}
+	pr.rejects(now, k.key.ID)
+	if !pr.rejectsMost(now) {
+		p.setLocked(now, k, h)
+		return
+	}
+	p.wrongedLocked(now, k, h)
+	for id := range pr.rejected { // those that were put away before it could be told
+		if other := p.keys[id]; other != nil && other.health.Phase == AutoOff && other.health.Reason == AuthRejected && !other.wronged {
+			p.wrongedLocked(now, other, other.health)
+		}
+	}
+}
+
+// wrongedLocked has a key asked about again soon that is put away for what is its provider's fault.
+func (p *Pool) wrongedLocked(now time.Time, k *keyState, h Health) {
+	wait := min(max(retryProbe, now.Sub(k.since)/wrongedPart), wrongedMost)
+	h.Until, h.Ejections = now.Add(wait), max(h.Ejections-1, 0)
+	k.wronged = true
+	p.setLocked(now, k, h)
+}
+
+// acceptedLocked notes that the provider took a key. If it had rejected most of them, the others are asked about now.
+func (p *Pool) acceptedLocked(now time.Time, k *keyState) {
+	pr := p.providers[k.key.Provider]
+	if pr == nil {
+		return
+	}
+	delete(pr.rejected, k.key.ID)
+	if !k.wronged || now.Sub(pr.pardoned) < pardonEvery {
+		return
+	}
+	pr.pardoned = now
+	for _, other := range p.out {
+		if other != k && other.wronged && other.key.Provider == k.key.Provider && other.health.Until.After(now) {
+			h := other.health
+			h.Until = now
+			p.setLocked(now, other, h)
+		}
+	}
 }
 
 // rejects notes that the provider rejected a key.

@@ -18,6 +18,8 @@ type providerState struct {
 	window   window
 	rejected map[KeyID]time.Time // when it last rejected a key
 	blamed   bool
+	asked    map[KeyID]struct{} // keys that it is being asked about; see turns.go
+	pardoned time.Time          // when those that it has wronged were last put first
 }
 
 // window counts attempts of the last ten seconds by the second. It is fed by outcome reports, which hold successes too.
@@ -74,11 +76,14 @@ func (w *window) othersServe(now time.Time, key KeyID) bool {
 }
 
 func (w *window) forget(now time.Time) {
-	for _, m := range []map[KeyID]time.Time{w.served, w.failed} {
-		for id, at := range m {
-			if now.Sub(at) >= windowCells*time.Second {
-				delete(m, id)
-			}
+	for id, at := range w.failed {
+		if now.Sub(at) >= windowCells*time.Second {
+			delete(w.failed, id)
+		}
+	}
+	for id, at := range w.served { // how many keys are used is asked over a longer time
+		if now.Sub(at) > lieSpan {
+			delete(w.served, id)
 		}
 	}
 }
@@ -128,7 +133,7 @@ func (p *Pool) judgeProviderLocked(now time.Time, pr *providerState) {
 		}
 		if k.health.Phase == Watched || (k.health.Phase == AutoOff && now.Sub(k.since) < pardonSpan) {
 			k.probe = probe{}
-			p.setLocked(now, k, Health{Phase: Healthy})
+			p.clearedLocked(now, k)
 		}
 	}
 }

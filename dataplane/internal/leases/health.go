@@ -68,7 +68,13 @@ func (h *health) speaksOf(of *leased) bool {
 }
 
 // What this node does by itself until the control plane has spoken; for limits see rateWait.
-const localQuotaWait = time.Hour
+const (
+	localQuotaWait = time.Hour
+	// localAuthWait is how long a key stays out of use here that this node alone has met rejected, while the control plane is there
+	// and says nothing: it does not believe this node, whose way to the upstream may be broken (pool/trust.go). Then the key is
+	// tried again, or the node would be of no use when its way is mended. With no control plane there the key stays out.
+	localAuthWait = 30 * time.Second
+)
 
 // judge takes what an attempt showed about the key: acts on it here at once, and signals it.
 func (b *Book) judge(l Loan, model string, v provider.Verdict) {
@@ -86,15 +92,26 @@ func (b *Book) judge(l Loan, model string, v provider.Verdict) {
 		b.cool(l, why, v.RetryAfter)
 		b.coolSiblings(l)
 	case why == authRejected:
-		b.change(l, func(h health) (health, bool) {
-			return health{open: true, reason: why, local: true}, !h.open || h.until != 0
-		})
+		b.reject(l)
 	case why.soft():
 		b.strike(l, why)
 	}
 	if why != 0 {
 		b.signals.add(signal{key: l.key.ID, generation: l.of.generation, reason: why}, v)
 	}
+}
+
+// reject takes a key out of use that the upstream does not know.
+func (b *Book) reject(l Loan) {
+	b.change(l, func(h health) (health, bool) {
+		next := health{open: true, reason: authRejected, local: true}
+		if b.signals.connected() {
+			if next.until = b.now() + localAuthWait; h.open { // a limit that is met already may last longer
+				next.until = max(next.until, h.until)
+			}
+		}
+		return next, !h.open || h.until != 0
+	})
 }
 
 // praise signals the success that ends a row of failures.

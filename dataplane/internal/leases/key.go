@@ -70,7 +70,8 @@ const (
 	out           // until told
 )
 
-// blocked answers whether and why the key may not be lent now, and when that ends by itself; capacity.Never: when a loan ends.
+// blocked answers whether and why the key may not be lent now, and when that ends by itself; capacity.Never: when a loan ends;
+// 0: it does not.
 func (k *Key) blocked(of *leased, now time.Duration) (why block, until time.Duration) {
 	why, until = k.barred(of, now)
 	if why == out || of.account == nil {
@@ -91,13 +92,16 @@ func (k *Key) barred(of *leased, now time.Duration) (why block, until time.Durat
 	if h == nil || !h.open || !h.speaksOf(of) {
 		return free, 0
 	}
-	if h.until == 0 {
+	switch {
+	case h.until == 0:
 		return out, 0
-	}
-	if now < h.until {
+	case now >= h.until:
+		return free, 0
+	case h.reason == authRejected: // it will hardly be better then
+		return out, h.until
+	default:
 		return cooling, h.until
 	}
-	return free, 0
 }
 
 // blockedFor is blocked for a request for this model; empty: for no model in particular.

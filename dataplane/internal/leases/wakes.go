@@ -55,7 +55,7 @@ func (b *Book) refreshLocked(k *Key) {
 func (k *Key) wakeAt(of *leased, now time.Duration) time.Duration {
 	at := never
 	switch why, until := k.blocked(of, now); {
-	case why == cooling:
+	case why == cooling, why == out && until != 0:
 		at = until
 	case why == out && of.enabled && of.over(k.book):
 		at = now + expiredLook

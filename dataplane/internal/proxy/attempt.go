@@ -81,7 +81,7 @@ func (a *attempt) run() {
 	resp, err := a.send()
 	if err != nil {
 		if a.failed(err); a.verdict.Class == provider.LocalError || a.verdict.Class == provider.Timeout {
-			a.x.up.throttle.fails(a.x.p.now())
+			a.x.up.throttle.fails(a.x.p.now(), a.x.tokenID())
 		}
 		return
 	}

@@ -68,13 +68,53 @@ func TestWhatIsNoFaultOfTheProviderHoldsNothingBack(t *testing.T) {
 					t.Fatalf("%d: held back", status)
 				}
 			}
+			th = &throttle{}
 			for range 9 { // too few to judge by
-				th = &throttle{}
-				th.fails(time.Now())
+				th.fails(time.Now(), 1)
 			}
 			if !th.admits(time.Now()) {
 				t.Error("a request is held back after nine failures")
 			}
+		})
+	}
+}
+
+// One client's requests make the upstream fail. The others, who are answered, are not held back, whoever asks most.
+func TestOneClientsFailuresHoldNobodyBack(t *testing.T) {
+	for _, row := range []struct {
+		name   string
+		others int  // requests of another client, to ten of the one that fails
+		well   bool // they are answered
+		held   bool // requests are held back
+	}{
+		{"others are answered", 1, true, false},
+		{"others are answered as often", 10, true, false},
+		{"others fail too", 1, false, true},
+		{"there is no other", 0, false, true},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				th, held := &throttle{}, 0
+				for range 200 {
+					for range 10 {
+						th.fails(time.Now(), 1)
+					}
+					for range row.others {
+						if row.well {
+							th.serves(time.Now(), 2)
+						} else {
+							th.fails(time.Now(), 2)
+						}
+					}
+					time.Sleep(50 * time.Millisecond)
+					if !th.admits(time.Now()) {
+						held++
+					}
+				}
+				if (held > 0) != row.held {
+					t.Errorf("%d of 200 held back", held)
+				}
+			})
 		})
 	}
 }
