@@ -36,6 +36,7 @@ type fleet struct {
 	env     []string          // of the next processes, besides the test's own
 
 	poisoned bool // the control plane is to break invariants
+	restored bool // a backup of the control plane is put back
 }
 
 // process is one running binary.
