@@ -61,6 +61,7 @@ type Book struct {
 	counts  counts
 	notes   *notes   // nil: there is no journal
 	past    []sealed // of former processes
+	former  uint64   // the last epoch that they had; 0: no journal tells of any
 	signals signals
 	probes  chan Probe
 
@@ -101,7 +102,8 @@ func NewBook(c Config) *Book {
 	}
 	b.shares = capacity.NewTable(capacity.Config{Now: b.now, Leased: b.lease.valid, Changed: b.roomChanged, WithoutRest: c.WithoutRest})
 	b.asker.shares = b.shares
-	b.notes, b.past = newNotes(c.Journal), replay(c.Past)
+	b.notes = newNotes(c.Journal)
+	b.past, b.former = replay(c.Past)
 	if b.wall == nil {
 		b.wall = time.Now
 	}

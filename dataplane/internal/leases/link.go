@@ -131,7 +131,7 @@ func (l *Link) Run(ctx context.Context) error {
 			return nil
 		case errors.Is(err, errDamagedFiles):
 			return err
-		case errors.Is(err, errCountsLost):
+		case errors.Is(err, errCountsLost), errors.Is(err, errEpochTwice):
 			l.instance = newInstance() // as a new process, for the sake of a new epoch
 		}
 		var pause time.Duration

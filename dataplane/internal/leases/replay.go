@@ -15,21 +15,23 @@ import (
 
 // replay answers the batches that former processes of the node have not got confirmed, the oldest first: those that were sealed, and
 // one more of each process for what was counted and not sealed, and for what had begun and whose end nobody knows. The same
-// journal makes the same batches under the same names, so they may be sent again by any number of processes.
-func replay(past []journal.Past) []sealed {
+// journal makes the same batches under the same names, so they may be sent again by any number of processes. The last epoch that
+// they had must not be this process's too: their batches would bear the same names as its own.
+func replay(past []journal.Past) (unconfirmed []sealed, lastEpoch uint64) {
 	committed := map[uint64]uint64{}
 	replaced := map[[2]uint64]bool{}
 	var all []sealed
 	for _, p := range past {
-		all = append(all, replayOne(p.Records, committed, replaced)...)
+		batches, epoch := replayOne(p.Records, committed, replaced)
+		all, lastEpoch = append(all, batches...), max(lastEpoch, epoch)
 	}
 	return slices.DeleteFunc(all, func(s sealed) bool {
 		return s.seq <= committed[s.epoch] || replaced[[2]uint64{s.epoch, s.seq}]
-	})
+	}), lastEpoch
 }
 
-func replayOne(records []journal.Record, committed map[uint64]uint64, replaced map[[2]uint64]bool) (all []sealed) {
-	var epoch, covered uint64
+func replayOne(records []journal.Record, committed map[uint64]uint64, replaced map[[2]uint64]bool) (all []sealed, epoch uint64) {
+	var covered uint64
 	last := map[uint64]uint64{}
 	begun, over := map[uint64]*leasev1.OutcomeBatch{}, map[uint64]bool{}
 	type outcome struct {
@@ -80,7 +82,7 @@ func replayOne(records []journal.Record, committed map[uint64]uint64, replaced m
 	if len(rows) > 0 && epoch != 0 {
 		all = append(all, sealed{epoch: epoch, seq: last[epoch] + 1, batch: merge(rows)})
 	}
-	return all
+	return all, epoch
 }
 
 // reader takes a record apart; what is not there reads as nothing.

@@ -224,6 +224,11 @@ func (r *Reporter) send(stream leasev1.LeaseService_ReportOutcomesClient, sent u
 var errCountsLost = errors.New("the control plane has lost counts that it had confirmed: it was restored from a backup, " +
 	"or its statistics began anew; going on in a new epoch")
 
+// errEpochTwice tells that the control plane gave this process an epoch that a former one had, by this node's journal: it was
+// restored from a backup. The next session is opened as a new process that knows of the former one's epoch, and gets a later one.
+var errEpochTwice = errors.New("the control plane gave an epoch that a former process of this node had: it was restored from a backup; " +
+	"asking for a new one")
+
 func (r *Reporter) acknowledged(ack *leasev1.ReportOutcomesResponse, sent uint64) (uint64, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
