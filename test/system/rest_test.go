@@ -110,6 +110,7 @@ func (o *operator) addToken(name string) string {
 // figures are the overall ones.
 type figures struct {
 	TotalRequests, SuccessCount, FailureCount, UpstreamAttempts, AttemptFailures float64
+	UnknownRequests, UnknownAttempts                                             float64
 	TotalAPIKeys                                                                 float64 `json:"totalApiKeys"`
 	ActiveKeys, FailedKeys                                                       float64
 }

@@ -4,6 +4,7 @@ import (
 	"strconv"
 
 	"ollama-api-pool/controlplane/internal/pool"
+	"ollama-api-pool/controlplane/internal/stats"
 	adminv1 "ollama-api-pool/gen/pool/admin/v1"
 )
 
@@ -33,6 +34,7 @@ func (a *API) wireKeyStats(v pool.KeyView) *adminv1.KeyStats {
 		SuccessRate: rate(s.Counts.Success(), s.Counts.Failure()), ConsecutiveFailures: int32(strikes),
 		LastUsedTime: stamp(s.LastUsed), LastSuccessTime: stamp(s.LastSuccess), LastFailureTime: stamp(s.LastFailure),
 		InputTokens: float64(used.Input), OutputTokens: float64(used.Output), EstimatedTokens: float64(used.Estimated),
+		Unknown: float64(s.Counts[stats.AttemptUnknown]),
 	}
 }
 

@@ -38,6 +38,8 @@ func (s statsService) GetStats(ctx context.Context, req *adminv1.GetStatsRequest
 		resp.InputTokens += p.GetInputTokens()
 		resp.OutputTokens += p.GetOutputTokens()
 		resp.EstimatedTokens += p.GetEstimatedTokens()
+		resp.UnknownRequests += p.GetUnknownRequests()
+		resp.UnknownAttempts += p.GetUnknownAttempts()
 	}
 	resp.SuccessRate = rate(uint64(resp.GetSuccessCount()), uint64(resp.GetFailureCount()))
 	for _, t := range s.pool.Tokens() {
@@ -92,6 +94,7 @@ func (a *API) byProvider(only pool.ProviderID) []*adminv1.ProviderStats {
 		row.TotalRequests, row.UpstreamAttempts = float64(p.Requests.Total()), float64(p.Attempts.Total())
 		row.SuccessCount, row.FailureCount = float64(p.Requests.Success()), float64(p.Requests.Failure())
 		row.AttemptFailures = float64(p.Attempts.Failure())
+		row.UnknownRequests, row.UnknownAttempts = float64(p.Requests[stats.RequestUnknown]), float64(p.Attempts[stats.AttemptUnknown])
 		used := p.Requests.Usage()
 		row.InputTokens, row.OutputTokens, row.EstimatedTokens = float64(used.Input), float64(used.Output), float64(used.Estimated)
 	}

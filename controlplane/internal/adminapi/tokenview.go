@@ -31,6 +31,6 @@ func wireTokenStats(s stats.TokenStats) *adminv1.TokenStats {
 		ClientError: float64(s.Counts[stats.RequestClientError]), Canceled: float64(s.Counts[stats.RequestCanceled]),
 		LastUsedTime: stamp(s.LastUsed),
 		InputTokens:  float64(used.Input), OutputTokens: float64(used.Output), EstimatedTokens: float64(used.Estimated),
-		FromCache: float64(s.Counts[stats.RequestFromCache]),
+		FromCache: float64(s.Counts[stats.RequestFromCache]), Unknown: float64(s.Counts[stats.RequestUnknown]),
 	}
 }

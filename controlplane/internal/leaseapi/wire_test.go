@@ -60,17 +60,19 @@ func TestReportsOfUsage(t *testing.T) {
 	a := &API{cfg: Config{Now: time.Now}}
 	b, err := a.batch("n", &leasev1.ReportOutcomesRequest{NodeEpoch: 1, Seq: 1, Batch: &leasev1.OutcomeBatch{
 		Models: []*leasev1.ModelRef{{ProviderId: "p", Name: "m"}},
-		Keys:   []*leasev1.KeyCounters{{KeyId: 7, Ok: 1, FirstByteMsSum: 9, InputTokens: 10, OutputTokens: 20, EstimatedTokens: 30}},
-		Tokens: []*leasev1.TokenCounters{{TokenId: 8, Ok: 2, InputTokens: 11, OutputTokens: 21, EstimatedTokens: 31, FromCache: 1}},
+		Keys:   []*leasev1.KeyCounters{{KeyId: 7, Ok: 1, FirstByteMsSum: 9, InputTokens: 10, OutputTokens: 20, EstimatedTokens: 30, Unknown: 4}},
+		Tokens: []*leasev1.TokenCounters{{TokenId: 8, Ok: 2, InputTokens: 11, OutputTokens: 21, EstimatedTokens: 31, FromCache: 1, Unknown: 5}},
 	}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	k, r := b.Keys[0].Counts, b.Tokens[0].Counts
-	if k.Usage() != (stats.Usage{Input: 10, Output: 20, Estimated: 30}) || k.Total() != 1 || k[stats.AttemptFirstByteMsSum] != 9 {
+	if k.Usage() != (stats.Usage{Input: 10, Output: 20, Estimated: 30}) || k.Total() != 5 || k.Failure() != 0 ||
+		k[stats.AttemptFirstByteMsSum] != 9 {
 		t.Errorf("of the key: %v", k)
 	}
-	if r.Usage() != (stats.Usage{Input: 11, Output: 21, Estimated: 31}) || r.Total() != 2 || r[stats.RequestFromCache] != 1 {
+	if r.Usage() != (stats.Usage{Input: 11, Output: 21, Estimated: 31}) || r.Total() != 7 || r.Failure() != 0 ||
+		r[stats.RequestFromCache] != 1 {
 		t.Errorf("of the token: %v", r)
 	}
 }

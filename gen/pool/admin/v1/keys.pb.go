@@ -375,8 +375,10 @@ type KeyStats struct {
 	OutputTokens float64 `protobuf:"fixed64,10,opt,name=output_tokens,json=outputTokens,proto3" json:"output_tokens,omitempty"`
 	// How many of both are estimates, because the upstream did not say.
 	EstimatedTokens float64 `protobuf:"fixed64,11,opt,name=estimated_tokens,json=estimatedTokens,proto3" json:"estimated_tokens,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Attempts whose end nobody knows: the data plane died first. Only a journal tells of them.
+	Unknown       float64 `protobuf:"fixed64,12,opt,name=unknown,proto3" json:"unknown,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *KeyStats) Reset() {
@@ -482,6 +484,13 @@ func (x *KeyStats) GetOutputTokens() float64 {
 func (x *KeyStats) GetEstimatedTokens() float64 {
 	if x != nil {
 		return x.EstimatedTokens
+	}
+	return 0
+}
+
+func (x *KeyStats) GetUnknown() float64 {
+	if x != nil {
+		return x.Unknown
 	}
 	return 0
 }
@@ -1996,7 +2005,7 @@ const file_pool_admin_v1_keys_proto_rawDesc = "" +
 	"\x10requests_per_day\x18\x04 \x01(\x05B\r\xbaH\n" +
 	"\x1a\b\x18\x80\x94\xeb\xdc\x03(\x00R\x0erequestsPerDay\x12=\n" +
 	"\x0etokens_per_day\x18\x05 \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\xa2\x94\x1amB)\x00\x00\x00\x00\x00\x00\x00\x00R\ftokensPerDay\x12,\n" +
-	"\x06policy\x18\x06 \x01(\tB\x14\xbaH\x11\xd8\x01\x01r\fR\x04softR\x04hardR\x06policy\"\x85\x04\n" +
+	"\x06policy\x18\x06 \x01(\tB\x14\xbaH\x11\xd8\x01\x01r\fR\x04softR\x04hardR\x06policy\"\x9f\x04\n" +
 	"\bKeyStats\x12\x14\n" +
 	"\x05total\x18\x01 \x01(\x01R\x05total\x12\x18\n" +
 	"\asuccess\x18\x02 \x01(\x01R\asuccess\x12\x18\n" +
@@ -2009,7 +2018,8 @@ const file_pool_admin_v1_keys_proto_rawDesc = "" +
 	"\finput_tokens\x18\t \x01(\x01R\vinputTokens\x12#\n" +
 	"\routput_tokens\x18\n" +
 	" \x01(\x01R\foutputTokens\x12)\n" +
-	"\x10estimated_tokens\x18\v \x01(\x01R\x0festimatedTokensB\x0f\n" +
+	"\x10estimated_tokens\x18\v \x01(\x01R\x0festimatedTokens\x12\x18\n" +
+	"\aunknown\x18\f \x01(\x01R\aunknownB\x0f\n" +
 	"\r_success_rate\"\x93\x01\n" +
 	"\x11RevocationReceipt\x12\"\n" +
 	"\facknowledged\x18\x01 \x03(\tR\facknowledged\x12\x18\n" +

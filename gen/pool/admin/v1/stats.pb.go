@@ -107,6 +107,10 @@ type GetStatsResponse struct {
 	OutputTokens float64 `protobuf:"fixed64,15,opt,name=output_tokens,json=outputTokens,proto3" json:"output_tokens,omitempty"`
 	// How many of both are estimates, because the upstream did not say.
 	EstimatedTokens float64 `protobuf:"fixed64,16,opt,name=estimated_tokens,json=estimatedTokens,proto3" json:"estimated_tokens,omitempty"`
+	// Client requests among totalRequests whose end nobody knows: the data plane died first. Only a journal tells of them.
+	UnknownRequests float64 `protobuf:"fixed64,17,opt,name=unknown_requests,json=unknownRequests,proto3" json:"unknown_requests,omitempty"`
+	// Requests sent upstream whose end nobody knows, alike.
+	UnknownAttempts float64 `protobuf:"fixed64,18,opt,name=unknown_attempts,json=unknownAttempts,proto3" json:"unknown_attempts,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -253,6 +257,20 @@ func (x *GetStatsResponse) GetEstimatedTokens() float64 {
 	return 0
 }
 
+func (x *GetStatsResponse) GetUnknownRequests() float64 {
+	if x != nil {
+		return x.UnknownRequests
+	}
+	return 0
+}
+
+func (x *GetStatsResponse) GetUnknownAttempts() float64 {
+	if x != nil {
+		return x.UnknownAttempts
+	}
+	return 0
+}
+
 // ProviderStats are a provider's figures.
 type ProviderStats struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -280,6 +298,10 @@ type ProviderStats struct {
 	OutputTokens float64 `protobuf:"fixed64,11,opt,name=output_tokens,json=outputTokens,proto3" json:"output_tokens,omitempty"`
 	// How many of both are estimates, because the upstream did not say.
 	EstimatedTokens float64 `protobuf:"fixed64,12,opt,name=estimated_tokens,json=estimatedTokens,proto3" json:"estimated_tokens,omitempty"`
+	// Client requests whose end nobody knows: the data plane died first. Only a journal tells of them.
+	UnknownRequests float64 `protobuf:"fixed64,13,opt,name=unknown_requests,json=unknownRequests,proto3" json:"unknown_requests,omitempty"`
+	// Requests sent upstream whose end nobody knows, alike.
+	UnknownAttempts float64 `protobuf:"fixed64,14,opt,name=unknown_attempts,json=unknownAttempts,proto3" json:"unknown_attempts,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -394,6 +416,20 @@ func (x *ProviderStats) GetOutputTokens() float64 {
 func (x *ProviderStats) GetEstimatedTokens() float64 {
 	if x != nil {
 		return x.EstimatedTokens
+	}
+	return 0
+}
+
+func (x *ProviderStats) GetUnknownRequests() float64 {
+	if x != nil {
+		return x.UnknownRequests
+	}
+	return 0
+}
+
+func (x *ProviderStats) GetUnknownAttempts() float64 {
+	if x != nil {
+		return x.UnknownAttempts
 	}
 	return 0
 }
@@ -1370,7 +1406,7 @@ const file_pool_admin_v1_stats_proto_rawDesc = "" +
 	"\n" +
 	"\x19pool/admin/v1/stats.proto\x12\rpool.admin.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18pool/admin/v1/keys.proto\"-\n" +
 	"\x0fGetStatsRequest\x12\x1a\n" +
-	"\bprovider\x18\x01 \x01(\tR\bprovider\"\xbe\x05\n" +
+	"\bprovider\x18\x01 \x01(\tR\bprovider\"\x94\x06\n" +
 	"\x10GetStatsResponse\x12$\n" +
 	"\x0etotal_api_keys\x18\x01 \x01(\x05R\ftotalApiKeys\x12\x1f\n" +
 	"\vactive_keys\x18\x02 \x01(\x05R\n" +
@@ -1390,8 +1426,10 @@ const file_pool_admin_v1_stats_proto_rawDesc = "" +
 	"\x05hours\x18\r \x03(\v2\x18.pool.admin.v1.HourStatsR\x05hours\x12!\n" +
 	"\finput_tokens\x18\x0e \x01(\x01R\vinputTokens\x12#\n" +
 	"\routput_tokens\x18\x0f \x01(\x01R\foutputTokens\x12)\n" +
-	"\x10estimated_tokens\x18\x10 \x01(\x01R\x0festimatedTokensB\x0f\n" +
-	"\r_success_rate\"\xcf\x03\n" +
+	"\x10estimated_tokens\x18\x10 \x01(\x01R\x0festimatedTokens\x12)\n" +
+	"\x10unknown_requests\x18\x11 \x01(\x01R\x0funknownRequests\x12)\n" +
+	"\x10unknown_attempts\x18\x12 \x01(\x01R\x0funknownAttemptsB\x0f\n" +
+	"\r_success_rate\"\xa5\x04\n" +
 	"\rProviderStats\x12\x1a\n" +
 	"\bprovider\x18\x01 \x01(\tR\bprovider\x12$\n" +
 	"\x0etotal_api_keys\x18\x02 \x01(\x05R\ftotalApiKeys\x12\x1f\n" +
@@ -1407,7 +1445,9 @@ const file_pool_admin_v1_stats_proto_rawDesc = "" +
 	"\finput_tokens\x18\n" +
 	" \x01(\x01R\vinputTokens\x12#\n" +
 	"\routput_tokens\x18\v \x01(\x01R\foutputTokens\x12)\n" +
-	"\x10estimated_tokens\x18\f \x01(\x01R\x0festimatedTokens\"\xe9\x02\n" +
+	"\x10estimated_tokens\x18\f \x01(\x01R\x0festimatedTokens\x12)\n" +
+	"\x10unknown_requests\x18\r \x01(\x01R\x0funknownRequests\x12)\n" +
+	"\x10unknown_attempts\x18\x0e \x01(\x01R\x0funknownAttempts\"\xe9\x02\n" +
 	"\n" +
 	"ModelStats\x12\x1a\n" +
 	"\bprovider\x18\x01 \x01(\tR\bprovider\x12\x14\n" +

@@ -370,7 +370,9 @@ type TokenStats struct {
 	// How many of both are estimates, because the upstream did not say.
 	EstimatedTokens float64 `protobuf:"fixed64,9,opt,name=estimated_tokens,json=estimatedTokens,proto3" json:"estimated_tokens,omitempty"`
 	// Requests answered from the response cache; among success too.
-	FromCache     float64 `protobuf:"fixed64,10,opt,name=from_cache,json=fromCache,proto3" json:"from_cache,omitempty"`
+	FromCache float64 `protobuf:"fixed64,10,opt,name=from_cache,json=fromCache,proto3" json:"from_cache,omitempty"`
+	// Requests whose end nobody knows: the data plane died first. Only a journal tells of them.
+	Unknown       float64 `protobuf:"fixed64,11,opt,name=unknown,proto3" json:"unknown,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -471,6 +473,13 @@ func (x *TokenStats) GetEstimatedTokens() float64 {
 func (x *TokenStats) GetFromCache() float64 {
 	if x != nil {
 		return x.FromCache
+	}
+	return 0
+}
+
+func (x *TokenStats) GetUnknown() float64 {
+	if x != nil {
+		return x.Unknown
 	}
 	return 0
 }
@@ -1026,7 +1035,7 @@ const file_pool_admin_v1_tokens_proto_rawDesc = "" +
 	"\x11tokens_per_minute\x18\x02 \x01(\x05B\r\xbaH\n" +
 	"\x1a\b\x18\x80\x94\xeb\xdc\x03(\x00R\x0ftokensPerMinute\x122\n" +
 	"\x0emax_concurrent\x18\x03 \x01(\x05B\v\xbaH\b\x1a\x06\x18\xc0\x84=(\x00R\rmaxConcurrent\x122\n" +
-	"\x06policy\x18\x04 \x01(\tB\x1a\xbaH\x17\xd8\x01\x01r\x12R\badaptiveR\x06strictR\x06policy\"\xe9\x02\n" +
+	"\x06policy\x18\x04 \x01(\tB\x1a\xbaH\x17\xd8\x01\x01r\x12R\badaptiveR\x06strictR\x06policy\"\x83\x03\n" +
 	"\n" +
 	"TokenStats\x12\x14\n" +
 	"\x05total\x18\x01 \x01(\x01R\x05total\x12\x18\n" +
@@ -1040,7 +1049,8 @@ const file_pool_admin_v1_tokens_proto_rawDesc = "" +
 	"\x10estimated_tokens\x18\t \x01(\x01R\x0festimatedTokens\x12\x1d\n" +
 	"\n" +
 	"from_cache\x18\n" +
-	" \x01(\x01R\tfromCache\"[\n" +
+	" \x01(\x01R\tfromCache\x12\x18\n" +
+	"\aunknown\x18\v \x01(\x01R\aunknown\"[\n" +
 	"\x11ListTokensRequest\x12'\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12\x1d\n" +
