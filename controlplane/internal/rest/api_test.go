@@ -237,7 +237,7 @@ func TestAnswer(t *testing.T) {
 	}
 	got := f.do("GET", "/admin/api-keys", "")
 	want := `{"apiKeys":[{"id":"k_1","provider":"","label":"<&>","display":"","status":"","reason":"","models":[],"weight":0,"priority":0,` +
-		`"regions":[],"stats":{"total":12345678,"success":0,"failure":0,"consecutiveFailures":0,"inputTokens":0,"outputTokens":0,"estimatedTokens":0},` +
+		`"regions":[],"stats":{"total":12345678,"success":0,"failure":0,"consecutiveFailures":0,"inputTokens":0,"outputTokens":0,"estimatedTokens":0,"unknown":0},` +
 		`"holders":[],"revision":"","note":"","category":"","group":"","maxStale":0}],` +
 		`"nextPageToken":"","total":0}` + "\n"
 	if body := text(t, got); body != want {
