@@ -1,8 +1,6 @@
 package cli
 
 import (
-	"net/url"
-
 	"github.com/spf13/cobra"
 
 	adminv1 "ollama-api-pool/gen/pool/admin/v1"
@@ -16,15 +14,12 @@ func nodesResume(o *options) *cobra.Command {
 	return nodesOrder(o, "resume", "End the drain of a node")
 }
 
-// nodePath names a node in the address of what is asked for.
-func nodePath(id string) string { return nodesPath + "/" + url.PathEscape(id) }
-
 func nodesOrder(o *options, verb, short string) *cobra.Command {
 	return &cobra.Command{
 		Use: verb + " NODE", Short: short, Args: arguments(1, 1, "the id of the node"),
 		RunE: func(c *cobra.Command, ids []string) error {
 			out := &adminv1.Node{}
-			return o.ask(c, "POST", nodePath(ids[0])+":"+verb, nil, nil, out, func() error {
+			return o.ask(c, "POST", nodesPath+"/"+ids[0]+":"+verb, nil, nil, out, func() error {
 				return nodeTable(out).print(c.OutOrStdout())
 			})
 		},
@@ -41,7 +36,7 @@ func nodesEvict(o *options) *cobra.Command {
 		Args: arguments(1, 1, "the id of the node"),
 		RunE: func(c *cobra.Command, ids []string) error {
 			out := &adminv1.EvictNodeResponse{}
-			if err := o.ask(c, "POST", nodePath(ids[0])+":evict", wait.query(), nil, out, func() error {
+			if err := o.ask(c, "POST", nodesPath+"/"+ids[0]+":evict", wait.query(), nil, out, func() error {
 				return nodeTable(out.GetNode()).print(c.OutOrStdout())
 			}); err != nil {
 				return err
