@@ -47,12 +47,15 @@ func TestRoles(t *testing.T) {
 		{"POST", "/admin/keys/health-check", "{}"},
 		{"POST", "/admin/verify-key", "{}"},
 		{"POST", "/admin/cache/clear", "{}"},
+		{"POST", "/admin/nodes/x:drain", "{}"},
+		{"POST", "/admin/nodes/x:resume", "{}"},
 	}
 	owns := []request{
 		{"POST", "/admin/providers", "{}"},
 		{"PATCH", "/admin/providers/ollama", "{}"},
 		{"DELETE", "/admin/providers/openrouter", ""},
 		{"POST", "/admin/nodes/join-tokens", "{}"},
+		{"POST", "/admin/nodes/x:evict", "{}"},
 	}
 	for _, row := range []struct {
 		role   string

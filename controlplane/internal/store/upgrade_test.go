@@ -110,6 +110,9 @@ func holdsWhatItHeld(t *testing.T, o Options) {
 			if err != nil {
 				return err
 			}
+			if k.Group != "" || k.Limits != (pool.Limits{}) || k.MaxStale != 0 {
+				t.Errorf("%s has bounds that nobody set: %q %+v %v", k.ID, k.Group, k.Limits, k.MaxStale)
+			}
 			got = append(got, fmt.Sprint(k.Secret.Reveal(), " ", k.Provider, " ", k.Label, " ", k.Weight, " ", k.Priority, " ",
 				k.Models, " ", k.Regions, " ", k.Disabled, " ", k.Note, " ", k.ExpireTime.Year(), " ", k.Category))
 		}
@@ -149,6 +152,9 @@ func holdsWhatItHeld(t *testing.T, o Options) {
 		})
 		n, err := tx.Node("older-1")
 		same(t, "node", n.Region, "eu-west")
+		if n.Drained || !n.EvictTime.IsZero() {
+			t.Errorf("the node is drained or evicted: %+v", n)
+		}
 		if _, err := tx.Sealed("ca"); err != nil {
 			t.Errorf("the CA: %v", err)
 		}
