@@ -152,7 +152,7 @@ func (s *session) open(ctx context.Context, client leasev1.LeaseServiceClient) e
 	if s.watch, err = l.watch(s); err != nil {
 		return err
 	}
-	if false && s.welcome.GetNodeEpoch() <= l.book.former {
+	if s.welcome.GetNodeEpoch() <= l.book.former {
 		l.epoch = l.book.former
 		return errEpochTwice
 	}
