@@ -18,7 +18,7 @@ command -v promtool >/dev/null || left_out+=("promtool's check of the metrics (m
 
 case ${1:-all} in
 all)
-  go test "${race[@]}" -timeout 10m ./...
+  go test "${race[@]}" -timeout 14m ./...
   ;;
 faults)
   APIPOOL_TEST_FAULTS=1 go test -timeout 25m -count=1 -run 'Process|Random' ./test/system

@@ -44,7 +44,7 @@ func within(r *rand.Rand, least, most time.Duration) time.Duration {
 // A data plane with a journal is killed under load, sometimes again while it reports for its predecessor, sometimes after the
 // control plane has committed what it could not confirm, sometimes with the control plane. Everything counts once.
 func TestProcessAJournalOutlivesKills(t *testing.T) {
-	kills, clients := 5, 6
+	kills, clients := 4, 6
 	if os.Getenv("APIPOOL_TEST_FAULTS") != "" {
 		kills, clients = 30, 16
 	}

@@ -134,3 +134,50 @@ func TestAfterAStartItLearns(t *testing.T) {
 		t.Errorf("b can use nothing any more, and a is told %d", a.told[perMinute])
 	}
 }
+
+// A budget is given out once a day: what was given is on disk first, a restart knows of it, and the next day is a new one.
+func TestABudgetIsGivenOutOnceADay(t *testing.T) {
+	f := newFleet(t, 1)
+	a := f.holder("a", 1)
+	f.limitKey(1, pool.Limits{RequestsPerDay: 100})
+	daily := pool.LimitID{Kind: pool.LimitOfKey, ID: 1, Dimension: pool.DimensionRequestsDay}
+	if a.hear(f.now); a.told[daily] != 0 {
+		t.Fatalf("%d are told before anything is on disk", a.told[daily])
+	}
+	save := func() []pool.Budget {
+		list := f.pool.UnsavedBudgets()
+		f.pool.BudgetsSaved(list)
+		f.agree(a)
+		return list
+	}
+	for range 60 { // it asks for more and more
+		a.session.Demand(f.now, []pool.Want{{Kind: pool.LimitOfKey, ID: 1, Short: []pool.Dimension{pool.DimensionRequestsDay}}})
+		save()
+	}
+	if a.told[daily] == 0 || a.told[daily] > 100 {
+		t.Errorf("%d of 100 are given out", a.told[daily])
+	}
+	f.limitKey(1, pool.Limits{}) // to take the limit away and set it again gives nothing back
+	f.limitKey(1, pool.Limits{RequestsPerDay: 100})
+	save()
+	given := a.told[daily]
+	f.now = f.now.Add(24 * time.Hour)
+	f.pool.Tick(f.now)
+	saved := save()
+	if len(saved) != 1 || saved[0].Window == 0 || a.told[daily] == 0 || a.told[daily] > 100 {
+		t.Errorf("the next day %d are told (%d the day before), and %+v is saved", a.told[daily], given, saved)
+	}
+
+	again := pool.New(pool.Config{Start: f.now, Term: 2})
+	p := pool.Provider{ID: "ollama", Enabled: true}.WithDefaults()
+	k := pool.Key{ID: 1, Provider: "ollama", Secret: pool.NewSecret("s"), Weight: 1, Generation: 1, Limits: pool.Limits{RequestsPerDay: 100}}
+	again.Load(f.now, []pool.Change{{Provider: &p}, {Key: &k}}, nil)
+	again.LoadBudgets(f.now, []pool.Budget{{ID: daily, Window: saved[0].Window, Given: 100}})
+	f.pool = again
+	b := f.holder("b", 1)
+	b.session.Demand(f.now, []pool.Want{{Kind: pool.LimitOfKey, ID: 1, Short: []pool.Dimension{pool.DimensionRequestsDay}}})
+	f.pool.BudgetsSaved(f.pool.UnsavedBudgets())
+	if b.hear(f.now); b.told[daily] != 0 {
+		t.Errorf("all was given out before the restart, and %d are given out again", b.told[daily])
+	}
+}

@@ -43,13 +43,18 @@ type Record struct {
 type Past struct {
 	Process int
 	Records []Record
+	Age     time.Duration // since it was written to last
 }
+
+// ErrInUse tells that another process writes to the folder.
+var ErrInUse = errors.New("another process uses this journal")
 
 // Writer appends the records of this process. All methods may be called by anyone at any time.
 type Writer struct {
 	dir     string
 	process int
 	log     *slog.Logger
+	lock    *os.File // held as long as the process lives
 
 	mu      sync.Mutex // guards what follows
 	file    *os.File   // nil: it takes nothing more
@@ -67,11 +72,15 @@ func Open(dir string, log *slog.Logger) (*Writer, []Past, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, nil, fmt.Errorf("journal: %w", err)
 	}
+	lock, err := lockFolder(dir)
+	if err != nil {
+		return nil, nil, fmt.Errorf("journal %s: %w", dir, err)
+	}
 	past, last, err := read(dir, log)
 	if err != nil {
-		return nil, nil, fmt.Errorf("journal: %w", err)
+		return nil, nil, fmt.Errorf("journal: %w", errors.Join(err, lock.Close()))
 	}
-	w := &Writer{dir: dir, process: last + 1, log: log, sizes: map[int]int{}}
+	w := &Writer{dir: dir, process: last + 1, log: log, lock: lock, sizes: map[int]int{}}
 	if w.file, err = w.create(0); err != nil {
 		return nil, nil, fmt.Errorf("journal: %w", err)
 	}
@@ -164,6 +173,7 @@ func (w *Writer) Forget() {
 func (w *Writer) Close(done bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	defer w.lock.Close()
 	if w.file == nil {
 		return
 	}
@@ -193,7 +203,11 @@ func each(dir string, visit func(path string, process, segment int, e fs.DirEntr
 func read(dir string, log *slog.Logger) (all []Past, last int, err error) {
 	each(dir, func(path string, process, _ int, e fs.DirEntry) {
 		last = max(last, process)
-		if info, statErr := e.Info(); statErr == nil && time.Since(info.ModTime()) > maxAge {
+		var age time.Duration
+		if info, statErr := e.Info(); statErr == nil {
+			age = max(time.Since(info.ModTime()), 0)
+		}
+		if age > maxAge {
 			log.Warn("a journal older than three days is dropped: its outcomes are not counted", "file", path)
 			err = errors.Join(err, os.Remove(path))
 			return
@@ -207,7 +221,7 @@ func read(dir string, log *slog.Logger) (all []Past, last int, err error) {
 		if at < 0 {
 			all, at = append(all, Past{Process: process}), len(all)
 		}
-		all[at].Records = append(all[at].Records, parse(text)...)
+		all[at].Records, all[at].Age = append(all[at].Records, parse(text)...), age
 	})
 	return all, last, err
 }

@@ -2,7 +2,9 @@ package journal
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -27,17 +29,24 @@ func TestWhatIsWrittenIsReadByTheNextProcess(t *testing.T) {
 	for i := range 10 {
 		w.Append('a', []byte("one"), fmt.Append(nil, i))
 	}
+	if _, _, err := Open(dir, quiet); !errors.Is(err, ErrInUse) {
+		t.Errorf("while it is written to: %v", err)
+	}
+	w.Close(false)
 	w2, past := open(t, dir)
 	if len(past) != 1 || len(past[0].Records) != 10 || string(past[0].Records[3].Data) != "one3" || past[0].Records[3].Kind != 'a' {
 		t.Fatalf("read %+v", past)
 	}
 	w2.Append('b', []byte("two"))
-	_, past = open(t, dir)
+	w2.Close(false)
+	w25, past := open(t, dir)
+	w25.Close(false)
 	if len(past) != 2 || len(past[1].Records) != 1 {
 		t.Fatalf("read %+v", past)
 	}
 	w3, _ := open(t, dir)
 	w3.Forget()
+	w3.Close(false)
 	if _, past = open(t, dir); len(past) != 1 { // that of w3, which is empty
 		t.Errorf("after all is forgotten %d processes are left", len(past))
 	}
@@ -76,8 +85,8 @@ func TestFilesAreBounded(t *testing.T) {
 		w.Turn()
 	}
 	count := func() (n int) {
-		entries, _ := os.ReadDir(dir)
-		return len(entries)
+		each(dir, func(string, int, int, fs.DirEntry) { n++ })
+		return n
 	}
 	if count() != 4 {
 		t.Errorf("%d files", count())
@@ -94,6 +103,7 @@ func TestFilesAreBounded(t *testing.T) {
 		t.Errorf("it is too large, and %d files are left", count())
 	}
 	w.Append('a', piece) // takes nothing more
+	w.Close(false)
 	if _, past := open(t, dir); len(past) != 0 {
 		t.Error("something is read of what was given up")
 	}
@@ -103,6 +113,7 @@ func TestAnOldJournalIsDropped(t *testing.T) {
 	dir := t.TempDir()
 	w, _ := open(t, dir)
 	w.Append('a', []byte("old"))
+	w.Close(false)
 	old := time.Now().Add(-4 * 24 * time.Hour)
 	if err := os.Chtimes(filepath.Join(dir, name(1, 0)), old, old); err != nil {
 		t.Fatal(err)

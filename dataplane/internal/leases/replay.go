@@ -23,6 +23,9 @@ func replay(past []journal.Past) (unconfirmed []sealed, lastEpoch uint64) {
 	var all []sealed
 	for _, p := range past {
 		batches, epoch := replayOne(p.Records, committed, replaced)
+		for i := range batches {
+			batches[i].at = -p.Age // from now; the reporter knows now
+		}
 		all, lastEpoch = append(all, batches...), max(lastEpoch, epoch)
 	}
 	return slices.DeleteFunc(all, func(s sealed) bool {

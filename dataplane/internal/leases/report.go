@@ -41,7 +41,7 @@ func newReporter(b *Book) *Reporter {
 	r := &Reporter{book: b, changed: make(chan struct{})}
 	for _, s := range b.past {
 		r.count++
-		s.order, s.at = r.count, b.now()
+		s.order, s.at = r.count, b.now()+s.at
 		r.pending = append(r.pending, s)
 	}
 	b.past = nil
