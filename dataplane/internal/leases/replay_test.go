@@ -1,6 +1,15 @@
 package leases
 
-import "testing"
+import (
+	"context"
+	"errors"
+	"io"
+	"testing"
+
+	"google.golang.org/grpc"
+
+	leasev1 "ollama-api-pool/gen/pool/lease/v1"
+)
 
 // A control plane that was restored from a backup may give a process an epoch that a former one had. What was confirmed of that
 // one would hide this one's batches, which have the same names: so the process knows which epochs it must not take.
@@ -55,4 +64,48 @@ func countNoted(b *Book, id KeyID) {
 	l := Loan{key: &Key{ID: id}, of: &leased{provider: "ollama"}}
 	b.begin(&l, "m")
 	b.countAttempt(l, Attempt{Model: "m", Verdict: okVerdict})
+}
+
+// greeter is a control plane that answers a Hello with an epoch.
+type greeter struct {
+	leasev1.LeaseServiceClient
+	leasev1.LeaseService_SessionClient
+	epoch uint64
+	hello *leasev1.Hello
+}
+
+func (g *greeter) Session(context.Context, ...grpc.CallOption) (leasev1.LeaseService_SessionClient, error) {
+	return g, nil
+}
+
+func (g *greeter) Send(m *leasev1.SessionRequest) error {
+	g.hello = m.GetHello()
+	return nil
+}
+
+func (g *greeter) Recv() (*leasev1.SessionResponse, error) {
+	if g.hello == nil {
+		return nil, io.EOF
+	}
+	w := first()
+	w.NodeEpoch = g.epoch
+	second := durationOf(1e9)
+	w.LeaseTtl, w.HeartbeatInterval, w.ReportInterval = second, second, second
+	return &leasev1.SessionResponse{Message: &leasev1.SessionResponse_Welcome{Welcome: w}}, nil
+}
+
+// An epoch that the journals hold is refused, and the next Hello names the last one that they hold.
+func TestAnEpochThatWasThereIsNotTakenAgain(t *testing.T) {
+	l := newWired(t).link
+	l.book.former = 7
+	for _, epoch := range []uint64{5, 7} {
+		g := &greeter{epoch: epoch}
+		if err := (&session{link: l}).open(t.Context(), g); !errors.Is(err, errEpochTwice) {
+			t.Errorf("epoch %d of a node whose journal is of epoch 7: %v", epoch, err)
+		}
+	}
+	g := &greeter{epoch: 8}
+	if err := (&session{link: l}).open(t.Context(), g); err != nil || g.hello.GetNodeEpoch() != 7 {
+		t.Errorf("Hello named epoch %d, want 7: %v", g.hello.GetNodeEpoch(), err)
+	}
 }
