@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -53,6 +54,7 @@ func TestProcessAJournalOutlivesKills(t *testing.T) {
 	}
 	rnd, seed := seeded(t)
 	f, w, start := journalled(t, "--journal")
+	f.refused(w)
 	a := newAskers(f, "eu-1", clients)
 	ctx, stop := context.WithCancel(t.Context())
 	asked := make(chan struct{})
@@ -101,6 +103,22 @@ func TestProcessAJournalOutlivesKills(t *testing.T) {
 	}
 	figure(t, seed, "journal", "%d kills, %d more while starting, %d with lost acknowledgements: %d requests of %d clients; %d lost, %d doubled, "+
 		"%d of unknown end, %d broke off before the upstream", kills, again, unheard, a.asked(), clients, r.lost, r.doubled, r.unknown, r.unsure)
+}
+
+// refused starts another data plane in the running one's data directory: it must not report a journal that goes on.
+func (f *fleet) refused(w *cable) {
+	f.t.Helper()
+	p := f.start("second", "dataplane", []string{
+		"--data-dir", f.path("eu-1"), "--control-plane", w.listener.Addr().String(), "--listen", f.port("second"),
+		"--ops-listen", f.port("second-ops"), "--node-id", "eu-1", "--region", "eu-west", "--journal",
+	})
+	select {
+	case <-p.done:
+	case <-time.After(20 * time.Second):
+	}
+	if p.end() == 0 || !strings.Contains(f.logOf(f.t, "second"), "another process uses this journal") {
+		f.t.Error("a second data plane starts in the data directory of a running one")
+	}
 }
 
 // And without a journal the same judge finds something missing, and nothing twice: a data plane is disposable.
