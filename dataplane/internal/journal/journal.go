@@ -67,7 +67,7 @@ type Writer struct {
 }
 
 // Open makes the folder if need be, reads what former processes have left, the oldest first, and begins the files of this one.
-// Files that have not been written to for three days are removed unread.
+// What a process has left is removed unread if its newest file has not been written to for three days.
 func Open(dir string, log *slog.Logger) (*Writer, []Past, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, nil, fmt.Errorf("journal: %w", err)
@@ -200,14 +200,26 @@ func each(dir string, visit func(path string, process, segment int, e fs.DirEntr
 	}
 }
 
-func read(dir string, log *slog.Logger) (all []Past, last int, err error) {
-	each(dir, func(path string, process, _ int, e fs.DirEntry) {
-		last = max(last, process)
+// ages answers how long ago each process wrote last.
+func ages(dir string) map[int]time.Duration {
+	all := map[int]time.Duration{}
+	each(dir, func(_ string, process, _ int, e fs.DirEntry) {
 		var age time.Duration
-		if info, statErr := e.Info(); statErr == nil {
+		if info, err := e.Info(); err == nil {
 			age = max(time.Since(info.ModTime()), 0)
 		}
-		if age > maxAge {
+		if youngest, known := all[process]; !known || age < youngest {
+			all[process] = age
+		}
+	})
+	return all
+}
+
+func read(dir string, log *slog.Logger) (all []Past, last int, err error) {
+	age := ages(dir)
+	each(dir, func(path string, process, _ int, _ fs.DirEntry) {
+		last = max(last, process)
+		if age[process] > maxAge {
 			log.Warn("a journal older than three days is dropped: its outcomes are not counted", "file", path)
 			err = errors.Join(err, os.Remove(path))
 			return
@@ -219,9 +231,9 @@ func read(dir string, log *slog.Logger) (all []Past, last int, err error) {
 		}
 		at := slices.IndexFunc(all, func(p Past) bool { return p.Process == process })
 		if at < 0 {
-			all, at = append(all, Past{Process: process}), len(all)
+			all, at = append(all, Past{Process: process, Age: age[process]}), len(all)
 		}
-		all[at].Records, all[at].Age = append(all[at].Records, parse(text)...), age
+		all[at].Records = append(all[at].Records, parse(text)...)
 	})
 	return all, last, err
 }

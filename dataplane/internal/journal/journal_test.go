@@ -123,6 +123,35 @@ func TestAnOldJournalIsDropped(t *testing.T) {
 	}
 }
 
+// A journal is as old as its newest record: what is full and was written long ago is part of one that is not old.
+func TestAJournalIsAsOldAsItsNewestRecord(t *testing.T) {
+	dir := t.TempDir()
+	w, _ := open(t, dir)
+	for range 5 {
+		w.Append('a', make([]byte, 1<<20))
+	}
+	if !w.Turn() {
+		t.Fatal("no second file was begun")
+	}
+	w.Append('b', []byte("new"))
+	w.Close(false)
+	old := time.Now().Add(-4 * 24 * time.Hour)
+	if err := os.Chtimes(filepath.Join(dir, name(1, 0)), old, old); err != nil {
+		t.Fatal(err)
+	}
+	w, past := open(t, dir)
+	w.Close(false)
+	if len(past) != 1 || len(past[0].Records) != 6 || past[0].Age > time.Hour {
+		t.Errorf("not all 6 records of one journal are read: %d journals", len(past))
+	}
+	if err := os.Chtimes(filepath.Join(dir, name(1, 1)), old, old); err != nil {
+		t.Fatal(err)
+	}
+	if _, past = open(t, dir); len(past) != 1 || past[0].Process != 2 { // that of the reader above, which is empty
+		t.Errorf("of a journal whose newest record is old something is read: %d journals", len(past))
+	}
+}
+
 func BenchmarkAppend(b *testing.B) {
 	w, _ := open(b, b.TempDir())
 	data := make([]byte, 60)

@@ -47,11 +47,16 @@ func (c *counts) shard(id uint64) *countShard {
 	return &c.shards[id*0x9e3779b97f4a7c15>>(64-6)] // 64 shards
 }
 
-func (c *counts) attempt(key KeyID, providerID string, a Attempt) {
+// modelOf answers the model whose row an attempt is counted in. One that was answered makes its model known.
+func (c *counts) modelOf(providerID string, a Attempt) model {
 	if a.Verdict.Class == provider.OK {
 		c.models.serve(providerID, a.Model)
 	}
-	row := keyRow{key, c.models.fold(providerID, a.Model)}
+	return c.models.fold(providerID, a.Model)
+}
+
+func (c *counts) attempt(key KeyID, providerID string, a Attempt) {
+	row := keyRow{key, c.modelOf(providerID, a)}
 	s := c.shard(uint64(key))
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -200,7 +200,7 @@ func (b *Book) countAttempt(l Loan, a Attempt) {
 		count()
 		return
 	}
-	name := b.counts.models.fold(l.of.provider, a.Model).name
+	name := b.counts.modelOf(l.of.provider, a).name
 	b.notes.ended(l.entry, attemptRow(l.key.ID, l.of.provider, name, func(k *leasev1.KeyCounters) { addAttempt(k, a) }), count)
 }
 

@@ -14,7 +14,7 @@ import (
 )
 
 // replay answers the batches that former processes of the node have not got confirmed, the oldest first: those that were sealed, and
-// one more of each process for what was counted and not sealed, and for what had begun and whose end nobody knows. The same
+// one more of each process, or as many as it takes, for what was counted and not sealed, and for what had begun and whose end nobody knows. The same
 // journal makes the same batches under the same names, so they may be sent again by any number of processes. The last epoch that
 // they had must not be this process's too: their batches would bear the same names as its own.
 func replay(past []journal.Past) (unconfirmed []sealed, lastEpoch uint64) {
@@ -82,8 +82,12 @@ func replayOne(records []journal.Record, committed map[uint64]uint64, replaced m
 			rows = append(rows, begun[id])
 		}
 	}
-	if len(rows) > 0 && epoch != 0 {
-		all = append(all, sealed{epoch: epoch, seq: last[epoch] + 1, batch: merge(rows)})
+	if epoch == 0 {
+		return all, 0
+	}
+	for _, batch := range parts(merge(rows)) {
+		last[epoch]++
+		all = append(all, sealed{epoch: epoch, seq: last[epoch], batch: batch})
 	}
 	return all, epoch
 }
@@ -157,6 +161,17 @@ func merge(rows []*leasev1.OutcomeBatch) *leasev1.OutcomeBatch {
 		}
 	}
 	return sum
+}
+
+// parts cuts a sum into batches that fit into a message; none: there is nothing in it. They share the list of models.
+func parts(sum *leasev1.OutcomeBatch) (all []*leasev1.OutcomeBatch) {
+	keys, tokens := sum.GetKeys(), sum.GetTokens()
+	for len(keys)+len(tokens) > 0 {
+		k, t := min(len(keys), maxRows/2), min(len(tokens), maxRows/2)
+		all = append(all, &leasev1.OutcomeBatch{Models: sum.GetModels(), Keys: keys[:k], Tokens: tokens[:t]})
+		keys, tokens = keys[k:], tokens[t:]
+	}
+	return all
 }
 
 // addCounts adds all counters; ids are of another kind.
