@@ -127,6 +127,8 @@ func Observations(b stats.Batch) []pool.Observation {
 			Key:  k.Key,
 			Good: c[stats.AttemptOK] + c[stats.AttemptClientError] + c[stats.AttemptForbidden],
 			Bad:  c[stats.AttemptServerError] + c[stats.AttemptTimeout] + c[stats.AttemptBroken],
+
+			Served: c[stats.AttemptOK], Node: b.Node, SealedAt: b.SealedAt,
 		})
 	}
 	return list

@@ -11,7 +11,7 @@
 //     can therefore lose a permission but never a restriction that anybody acted on... except one younger than a tick,
 //     which the nodes that met it say again in their next Hello.
 //   - What is held against a key speaks of one generation. A signal about another generation changes nothing.
-//   - A cool-down may lengthen, never shorten.
+//   - A cool-down may lengthen, never shorten, unless it rests on the word of a node that is found not to be right.
 //   - At most one probe of a key runs in the fleet at a time, and it has a lifetime.
 //   - At most half of a provider's keys are out for soft reasons (5xx, timeouts, broken answers), and none are put out
 //     while the provider itself is failing.

@@ -27,6 +27,8 @@ type node struct {
 	lookedInto time.Time          // one of its reports, though it is distrusted
 	accused    map[KeyID]struct{} // keys that its reports have taken out, and nobody has looked into yet
 	claims     map[claim]struct{} // rejections that it has reported beyond those
+	exhausted  map[KeyID]struct{} // keys that wait for their quota on its word alone; see spent.go
+	spent      map[claim]spent    // quotas that it has reported as used up beyond those
 
 	shareEpoch uint64  // of the process whose shares are counted; 0: none was heard of since the start
 	heard      bool    // it has had a session since the start, or has left

@@ -38,6 +38,9 @@ func (p *Pool) Signal(now time.Time, from NodeID, s Signal) {
 		return
 	}
 	if !p.believedLocked(now, from, k, s) {
+		if s.Reason == QuotaExhausted { // another node may say the same
+			p.nodes[from].reportsSpent(now, k, p.spentWait(k, s))
+		}
 		return
 	}
 	switch {
@@ -52,8 +55,8 @@ func (p *Pool) Signal(now time.Time, from NodeID, s Signal) {
 		}
 		p.accuseLocked(now, k, from)
 	case s.Reason == RateLimited || s.Reason == QuotaExhausted:
-		if s.Reason == QuotaExhausted && k.health.Usable() {
-			k.accuser = from
+		if s.Reason == QuotaExhausted && !p.spentLocked(now, from, k, s) {
+			return
 		}
 		p.coolLocked(now, k, s)
 	}

@@ -11,6 +11,7 @@ func (p *Pool) Tick(now time.Time) {
 	defer p.mu.Unlock()
 	for _, n := range p.nodes {
 		p.tickClaimsLocked(now, n)
+		p.tickSpentLocked(now, n)
 	}
 	p.tickProbesLocked(now)
 	p.tickCapacityLocked(now)

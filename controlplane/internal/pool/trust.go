@@ -94,29 +94,36 @@ func (p *Pool) verdictLocked(now time.Time, from NodeID, k *keyState, s Signal) 
 	switch {
 	case s.Reason == accused:
 		n.refuted = nil
-		p.distrustLocked(n, false)
+		p.distrustLocked(now, n, false)
 	case s.Reason == Recovered && accused == QuotaExhausted && k.health.Phase == Cooling && !now.Before(k.health.Until):
 		return // it was over anyway
 	case s.Reason == Recovered || accused == AuthRejected && (s.Reason == RateLimited || s.Reason == QuotaExhausted):
-		n.refuted = append(n.refuted, now)
-		for len(n.refuted) > 0 && now.Sub(n.refuted[0]) > lieSpan {
-			n.refuted = n.refuted[1:]
-		}
-		if len(n.refuted) >= liesAllowed {
-			n.lookedInto = now
-			p.distrustLocked(n, true)
-		}
+		p.refutedLocked(now, n)
 	default:
 		return
 	}
 	k.accuser = ""
 }
 
-func (p *Pool) distrustLocked(n *node, is bool) {
+// refutedLocked notes that a report of the node was wrong.
+func (p *Pool) refutedLocked(now time.Time, n *node) {
+	n.refuted = append(n.refuted, now)
+	for len(n.refuted) > 0 && now.Sub(n.refuted[0]) > lieSpan {
+		n.refuted = n.refuted[1:]
+	}
+	if len(n.refuted) >= liesAllowed {
+		n.lookedInto = now
+		p.distrustLocked(now, n, true)
+	}
+}
+
+func (p *Pool) distrustLocked(now time.Time, n *node, is bool) {
 	if n.distrusted == is {
 		return
 	}
-	n.distrusted = is
+	if n.distrusted = is; is {
+		p.askedAnewLocked(now, n)
+	}
 	if p.cfg.Distrusted != nil {
 		p.cfg.Distrusted(n.record.ID, is)
 	}

@@ -93,6 +93,9 @@ func (w *window) forget(now time.Time) {
 type Observation struct {
 	Key       KeyID
 	Good, Bad uint64
+	Served    uint64    // of the good ones, those that were answered in full
+	Node      NodeID    // who met it
+	SealedAt  time.Time // when it was counted, by this control plane's clock
 }
 
 // Observe takes outcome reports. They are the proof for and against a provider: signals tell failures only.
@@ -108,6 +111,9 @@ func (p *Pool) Observe(now time.Time, seen []Observation) {
 		if pr := p.providers[k.key.Provider]; pr != nil {
 			pr.window.add(now, o.Key, o.Good, o.Bad)
 			touched[pr] = struct{}{}
+		}
+		if o.Served > 0 {
+			p.servedLocked(now, k, o)
 		}
 	}
 	for pr := range touched {

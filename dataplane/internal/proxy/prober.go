@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	maxProbes    = 4 // at the same time
+	maxProbes    = 4 // of one provider's keys at the same time; those of one that is silent keep no other's waiting
 	probeTimeout = 15 * time.Second
 )
 
@@ -27,29 +27,44 @@ func (p *Proxy) RunProbes(ctx context.Context) {
 func (p *Proxy) runProbes(ctx context.Context, asked prober, borrowed func(leases.Loan) loan) {
 	var running sync.WaitGroup
 	defer running.Wait()
-	free := make(chan struct{}, maxProbes)
+	places := map[string]chan struct{}{} // by provider
 	for {
-		select {
-		case free <- struct{}{}:
-		case <-ctx.Done():
-			return
-		}
 		select {
 		case probe, ok := <-asked.Probes():
 			if !ok {
 				return
 			}
-			running.Go(func() {
-				defer func() { <-free }()
-				v := provider.Verdict{Class: provider.LocalError}
-				defer func() { asked.Probed(probe.Loan, v) }()
-				defer p.caught(func() {})
-				v = p.probe(ctx, borrowed(probe.Loan), probe)
-			})
+			var id string
+			if probe.Provider != nil {
+				id = probe.Provider.ID
+			}
+			if places[id] == nil {
+				places[id] = make(chan struct{}, maxProbes)
+			}
+			place := places[id]
+			running.Go(func() { p.answer(ctx, asked, borrowed, probe, place) })
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+// answer makes a probe in its turn, or none if ctx ends before. It is answered whatever happens, before its place is another's. The
+// control plane bounds how many wait.
+func (p *Proxy) answer(
+	ctx context.Context, asked prober, borrowed func(leases.Loan) loan, probe leases.Probe, place chan struct{},
+) {
+	v := provider.Verdict{Class: provider.LocalError}
+	select {
+	case place <- struct{}{}:
+		defer func() { <-place }()
+	case <-ctx.Done():
+		asked.Probed(probe.Loan, v)
+		return
+	}
+	defer func() { asked.Probed(probe.Loan, v) }()
+	defer p.caught(func() {})
+	v = p.probe(ctx, borrowed(probe.Loan), probe)
 }
 
 // probe sends the dialect's cheapest question and reads the answer.
