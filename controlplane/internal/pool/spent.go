@@ -119,11 +119,21 @@ func (p *Pool) othersHoldLocked(now time.Time, from NodeID, k Key) bool {
 	return false
 }
 
-// servedLocked takes a success of a key: what others say of its quota is wrong.
-func (p *Pool) servedLocked(now time.Time, k *keyState, o Observation) {
+// doubtedLocked answers the nodes with reports that are not acted on yet: hardly ever any.
+func (p *Pool) doubtedLocked() (list []*node) {
+	for _, n := range p.nodes {
+		if len(n.spent) > 0 {
+			list = append(list, n)
+		}
+	}
+	return list
+}
+
+// servedLocked takes a success of a key: what other nodes say of its quota is wrong.
+func (p *Pool) servedLocked(now time.Time, k *keyState, o Observation, doubted []*node) {
 	c := claim{k.key.ID, k.key.Generation}
-	for id, n := range p.nodes {
-		if s, said := n.spent[c]; said && id != o.Node && o.SealedAt.Sub(s.at) >= spentServes {
+	for _, n := range doubted {
+		if s, said := n.spent[c]; said && n.record.ID != o.Node && o.SealedAt.Sub(s.at) >= spentServes {
 			delete(n.spent, c)
 			p.refutedLocked(now, n)
 		}

@@ -103,6 +103,7 @@ func (p *Pool) Observe(now time.Time, seen []Observation) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	touched := map[*providerState]struct{}{}
+	doubted := p.doubtedLocked()
 	for _, o := range seen {
 		k := p.keys[o.Key]
 		if k == nil {
@@ -113,7 +114,7 @@ func (p *Pool) Observe(now time.Time, seen []Observation) {
 			touched[pr] = struct{}{}
 		}
 		if o.Served > 0 {
-			p.servedLocked(now, k, o)
+			p.servedLocked(now, k, o, doubted)
 		}
 	}
 	for pr := range touched {
