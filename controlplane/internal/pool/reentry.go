@@ -15,8 +15,8 @@ const (
 	maxVain       = 3               // of those in a row; then it is in use again: some upstreams answer no such question
 )
 
-// reenterLocked looks after a key whose cool-down is over.
-func (p *Pool) reenterLocked(now time.Time, k *keyState) {
+// reentersLocked puts a key back in use whose cool-down is over and that there is no use in asking about, and says whether it did.
+func (p *Pool) reentersLocked(now time.Time, k *keyState) bool {
 	if k.probe.node != "" { // asked in vain until now
 		k.probe = probe{}
 		p.vainLocked(now, k, 0)
@@ -24,18 +24,17 @@ func (p *Pool) reenterLocked(now time.Time, k *keyState) {
 	switch {
 	case k.key.DisabledAt(now) || k.key.ExpiredAt(now) || !p.heldSomewhereLocked(now, k):
 		p.endCoolingLocked(now, k)
-		return
 	case k.vain >= maxVain:
 		p.endAccountsCoolingLocked(now, k)
-		return
-	case !p.askedForAccountLocked(now, k):
-		p.askLocked(now, k)
+	default:
+		return false
 	}
-	if k.probe.node != "" {
-		k.again = now
-		return
-	}
-	if told := k.again; now.Sub(k.health.Until) >= reentryMargin/2 && now.Sub(told) >= reentryMargin/2 {
+	return true
+}
+
+// remindLocked tells nodes once more of a key whose turn has not come, before they end its cool-down by themselves.
+func (p *Pool) remindLocked(now time.Time, k *keyState) {
+	if now.Sub(k.health.Until) >= reentryMargin/2 && now.Sub(k.again) >= reentryMargin/2 {
 		k.again = now
 		p.tellLocked(k)
 	}
@@ -51,16 +50,6 @@ func (p *Pool) heldSomewhereLocked(now time.Time, k *keyState) bool {
 	}
 	for _, n := range p.nodes {
 		if now.Before(n.leaseUntil) && !n.wiped && k.key.FitsRegion(n.record.Region) {
-			return true
-		}
-	}
-	return false
-}
-
-// askedForAccountLocked says whether a key of the same account is being asked about.
-func (p *Pool) askedForAccountLocked(now time.Time, k *keyState) bool {
-	for _, other := range p.siblingsLocked(k.key) {
-		if other.health.Phase == Cooling && other.probe.runs(now) {
 			return true
 		}
 	}

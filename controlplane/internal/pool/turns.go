@@ -18,25 +18,62 @@ const (
 // tickProbesLocked has those keys asked about that are due. Its cost follows the number of keys that are out.
 func (p *Pool) tickProbesLocked(now time.Time) {
 	var due []*keyState
+	asked := map[GroupID]bool{} // accounts that are being asked about
 	for _, k := range p.out {
-		if k.health.Phase != Watched && !now.Before(k.health.Until) && !k.probe.runs(now) {
+		switch {
+		case k.health.Phase == Watched:
+		case k.probe.runs(now):
+			if k.health.Phase == Cooling && k.key.Group != "" {
+				asked[GroupIDOf(k.key.Provider, k.key.Group)] = true
+			}
+		case !now.Before(k.health.Until):
 			due = append(due, k)
 		}
 	}
-	slices.SortFunc(due, func(a, b *keyState) int {
-		if suspect := a.health.Phase == Suspect; suspect != (b.health.Phase == Suspect) {
-			return map[bool]int{true: -1, false: 1}[suspect]
-		}
-		return cmp.Or(a.health.Until.Compare(b.health.Until), cmp.Compare(a.key.ID, b.key.ID))
-	})
+	next := map[ProviderID][]*keyState{}
 	for _, k := range due {
+		cooling := k.health.Phase == Cooling
 		switch {
-		case k.health.Phase == Cooling: // it may have been opened with its account meanwhile
-			p.reenterLocked(now, k)
-		case !k.health.Usable() && !k.key.DisabledAt(now) && !k.key.ExpiredAt(now):
+		case k.health.Usable(): // it was opened with its account a moment ago
+			continue
+		case cooling && p.reentersLocked(now, k), k.key.DisabledAt(now) || k.key.ExpiredAt(now):
+			continue
+		case cooling && k.key.Group != "":
+			account := GroupIDOf(k.key.Provider, k.key.Group)
+			if asked[account] {
+				continue
+			}
+			asked[account] = true
+		}
+		next[k.key.Provider] = inTurn(next[k.key.Provider], k)
+	}
+	for _, list := range next {
+		for _, k := range list {
 			p.askLocked(now, k)
 		}
 	}
+	for _, k := range due {
+		if k.health.Phase == Cooling && !k.probe.runs(now) {
+			p.remindLocked(now, k)
+		}
+	}
+}
+
+// inTurn puts a key in its place among the first of those that are due.
+func inTurn(list []*keyState, k *keyState) []*keyState {
+	at, _ := slices.BinarySearchFunc(list, k, earlier)
+	if at == maxAsked {
+		return list
+	}
+	return slices.Insert(list, at, k)[:min(len(list)+1, maxAsked)]
+}
+
+// earlier orders by whose turn comes first.
+func earlier(a, b *keyState) int {
+	if suspect := a.health.Phase == Suspect; suspect != (b.health.Phase == Suspect) {
+		return map[bool]int{true: -1, false: 1}[suspect]
+	}
+	return cmp.Or(a.health.Until.Compare(b.health.Until), cmp.Compare(a.key.ID, b.key.ID))
 }
 
 // askLocked has one live node that holds the key probe it: rather another one than was asked before, or than met the failure, as
@@ -52,7 +89,7 @@ func (p *Pool) askLocked(now time.Time, k *keyState) {
 		return
 	}
 	k.asked = able[uint64(k.key.ID)%uint64(len(able))]
-	k.probe = probe{node: k.asked, until: now.Add(probeTTL)}
+	k.probe, k.again = probe{node: k.asked, until: now.Add(probeTTL)}, now
 	if pr != nil {
 		pr.asked[k.key.ID] = struct{}{}
 	}
