@@ -25,7 +25,7 @@ var buffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }
 // Hand is the proxy that a careful person writes by hand on net/http: a round trip and a copy.
 func Hand(c Config) http.Handler {
 	transport := c.transport()
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return duplex(func(w http.ResponseWriter, r *http.Request) {
 		resp, err := transport.RoundTrip(forwarded(r.Context(), r, c))
 		if err != nil {
 			w.WriteHeader(http.StatusBadGateway)
@@ -49,6 +49,16 @@ func forwarded(ctx context.Context, r *http.Request, c Config) *http.Request {
 		Method: r.Method, URL: &u, Header: header, Body: r.Body, ContentLength: r.ContentLength,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}).WithContext(ctx)
+}
+
+// duplex lets a proxy read the end of a request while it writes the beginning of the answer. Otherwise net/http closes the request's
+// body with the first write. A transport that has not seen its end yet, although it has sent all of it, takes that for a failure, and
+// cuts the answer in the middle.
+func duplex(h http.HandlerFunc) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_ = http.NewResponseController(w).EnableFullDuplex() // not supported: HTTP/2, which always is
+		h(w, r)
+	})
 }
 
 // relay copies, and flushes what has no length as it comes.

@@ -9,7 +9,7 @@ import (
 // Reverse is what the standard library offers, with its buffers pooled.
 func Reverse(c Config) http.Handler {
 	to := &url.URL{Scheme: "http", Host: c.Upstream}
-	return &httputil.ReverseProxy{
+	return duplex((&httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(to)
 			r.Out.Header.Set("Authorization", "Bearer "+c.Key)
@@ -17,7 +17,7 @@ func Reverse(c Config) http.Handler {
 		Transport:     c.transport(),
 		FlushInterval: -1,
 		BufferPool:    pool{},
-	}
+	}).ServeHTTP)
 }
 
 // pool lends the same buffers as the proxy beside it takes.
