@@ -57,6 +57,9 @@ func (s keyService) CreateKey(ctx context.Context, req *adminv1.CreateKeyRequest
 		return nil, conflict(adminv1.ErrorReason_ERROR_REASON_KEY_BELONGS_TO_OTHER_PROVIDER,
 			"apiKey: the key belongs to another provider: delete it there first", s.keyNow(stored))
 	}
+	if created {
+		s.given(ctx, stored.ID)
+	}
 	return &adminv1.CreateKeyResponse{ApiKey: s.keyNow(stored), Created: created}, nil
 }
 

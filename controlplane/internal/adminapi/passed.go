@@ -13,7 +13,8 @@ import (
 const (
 	defaultWait = 10 * time.Second
 	maxWait     = 60 * time.Second
-	grantWait   = 2 * time.Second // for what gives: there, a late node is a nuisance and no danger
+	grantWait   = 2 * time.Second        // for what gives: there, a late node is a nuisance and no danger
+	givenWait   = 250 * time.Millisecond // for a new key: they are added one after the other, also while a node is slow
 )
 
 // providerOf answers the provider that a request names, in its body or beside it; empty: none.
@@ -47,6 +48,13 @@ func (a *API) receipt(ctx context.Context, wait time.Duration, fits func(region 
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	return wireReceipt(a.pool.Receipt(ctx, a.now(), fits))
+}
+
+// given waits a moment for nodes to have a new key, so that whoever was answered can use it at once.
+func (a *API) given(ctx context.Context, id pool.KeyID) {
+	ctx, cancel := context.WithTimeout(ctx, givenWait)
+	defer cancel()
+	a.pool.Given(ctx, id)
 }
 
 // keysReceipt is receipt for keys that were just disabled or deleted.

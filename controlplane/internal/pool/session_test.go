@@ -1,6 +1,7 @@
 package pool_test
 
 import (
+	"context"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -168,5 +169,30 @@ func TestNodesAgreeWithThePool(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// A new key is given once every node that may hold it has said that it does; one that is deaf is waited for no longer than asked.
+func TestANewKeyIsGivenWhenNodesHaveConfirmedIt(t *testing.T) {
+	f := newFleet(t, 0, "a", "b")
+	given := func(id pool.KeyID) bool {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		defer cancel()
+		f.pool.Given(ctx, id)
+		return ctx.Err() == nil
+	}
+	f.addKey(1)
+	if !given(1) {
+		t.Error("both have confirmed the key, and it is waited for")
+	}
+	f.nodes["b"].deaf = true
+	f.addKey(2)
+	if given(2) {
+		t.Error("one has not heard of the key, and it passes for given")
+	}
+	f.nodes["b"].deaf = false
+	f.deliver()
+	if !given(2) {
+		t.Error("both have confirmed it now")
 	}
 }
