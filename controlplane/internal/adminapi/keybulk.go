@@ -106,7 +106,7 @@ func (a *API) cancelInFlight(keys []pool.Key) {
 	for i, k := range keys {
 		ids[i] = k.ID
 	}
-	a.pool.CancelInFlight(ids)
+	a.pool.CancelInFlight(a.now(), ids)
 }
 
 // leavesOne refuses to take out the last usable key of a provider. Keys that could not serve anyway may always go.

@@ -16,12 +16,13 @@ type cut struct {
 const cutWaits = time.Minute
 
 // CancelInFlight has requests that are under way with these keys cut off at all nodes, as soon as each key is disabled or removed
-// and the node hears of it. It is to be called before the change is committed, so that the two are told as one.
-func (p *Pool) CancelInFlight(ids []KeyID) {
+// and the node hears of it. It is to be called before the change is committed, so that the two are told as one. A wish whose disable
+// is in force stays as it is, whatever becomes of the change that comes now.
+func (p *Pool) CancelInFlight(now time.Time, ids []KeyID) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, id := range ids {
-		if p.keys[id] != nil {
+		if k := p.keys[id]; k != nil && !(p.cuts[id].armed && k.key.DisabledAt(now)) {
 			p.cuts[id] = cut{}
 		}
 	}

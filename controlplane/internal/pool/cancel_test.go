@@ -42,7 +42,7 @@ func TestRequestsAreCutOffWithTheDisableThatWantsIt(t *testing.T) {
 	f.nodes["b"].deaf = true
 	f.disable(1)
 	f.wantCut("a plain disable", "a", "[]")
-	f.pool.CancelInFlight([]pool.KeyID{2, 3})
+	f.pool.CancelInFlight(f.now, []pool.KeyID{2, 3})
 	f.wantCut("before the disable", "a", "[]")
 	f.disable(2)
 	f.apply(pool.Change{RemovedKey: 3})
@@ -66,7 +66,7 @@ func TestRequestsAreCutOffWithTheDisableThatWantsIt(t *testing.T) {
 
 func TestAWishWhoseDisableNeverCameIsForgotten(t *testing.T) {
 	f := newFleet(t, 2, "a")
-	f.pool.CancelInFlight([]pool.KeyID{1, 99})
+	f.pool.CancelInFlight(f.now, []pool.KeyID{1, 99})
 	v, _ := f.pool.KeyView(1)
 	k := v.Key
 	k.Label = "another change comes in between"
@@ -75,7 +75,7 @@ func TestAWishWhoseDisableNeverCameIsForgotten(t *testing.T) {
 	f.disable(1)
 	f.wantCut("long after the wish", "a", "[]")
 
-	f.pool.CancelInFlight([]pool.KeyID{2})
+	f.pool.CancelInFlight(f.now, []pool.KeyID{2})
 	f.apply(pool.Change{Key: &k})
 	f.disable(2)
 	f.wantCut("with another change in between", "a", "[2]")
@@ -83,7 +83,7 @@ func TestAWishWhoseDisableNeverCameIsForgotten(t *testing.T) {
 
 func TestACutEndsWithADisableThatEnds(t *testing.T) {
 	f := newFleet(t, 1, "a")
-	f.pool.CancelInFlight([]pool.KeyID{1})
+	f.pool.CancelInFlight(f.now, []pool.KeyID{1})
 	v, _ := f.pool.KeyView(1)
 	k := v.Key.Disable(f.now.Add(10*time.Second), "")
 	f.apply(pool.Change{Key: &k})
@@ -91,4 +91,17 @@ func TestACutEndsWithADisableThatEnds(t *testing.T) {
 	f.now = f.now.Add(11 * time.Second)
 	f.disable(1)
 	f.wantCut("disabled again when that is over", "a", "[]")
+}
+
+// Who asks again for what is in force takes nothing back, also if the change that goes with it cannot be saved.
+func TestAWishThatIsInForceStays(t *testing.T) {
+	f := newFleet(t, 1, "a", "b")
+	f.pool.Detach(f.now, f.nodes["b"].session, false, nil)
+	delete(f.nodes, "b")
+	f.pool.CancelInFlight(f.now, []pool.KeyID{1})
+	f.disable(1)
+	f.pool.CancelInFlight(f.now, []pool.KeyID{1}) // and nothing is committed
+	f.pass(90 * time.Second)
+	f.join("b", "eu")
+	f.wantCut("back again, the node hears of it", "b", "[1]")
 }

@@ -2,7 +2,6 @@ package pool
 
 import (
 	"slices"
-	"testing"
 	"time"
 )
 
@@ -311,29 +310,4 @@ func (p *Pool) restLocked(l *limit, amount uint64, from time.Time) {
 // rise forgets what has rested.
 func (l *limit) rise(now time.Time) {
 	l.resting = slices.DeleteFunc(l.resting, func(r rest) bool { return !now.Before(r.until) })
-}
-
-// checkLocked asserts the rule of the ledger: no decision takes more than the limit has, and none makes an excess worse that came
-// from outside, when a limit was lowered or a node came back from behind a cut.
-func (p *Pool) checkLocked(l *limit, before uint64) {
-	if out := l.outLocked(); out > max(l.most, before) {
-		p.brokenLocked("more of a limit is given out than there is")
-	}
-	for _, s := range l.shares {
-		if s.held < s.told {
-			p.brokenLocked("a node is taken to hold less than it was told")
-		}
-	}
-}
-
-// brokenLocked tells of an invariant that does not hold. In tests that is the end; otherwise it is counted, and the pool goes on
-// with what restricts more.
-func (p *Pool) brokenLocked(what string) {
-	if testing.Testing() {
-		panic(what)
-	}
-	p.violations++
-	if p.cfg.Broken != nil {
-		p.cfg.Broken(what)
-	}
 }

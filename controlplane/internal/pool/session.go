@@ -293,3 +293,13 @@ func (s *Session) Ack(now time.Time, deltaSeq, healthSeq, commandSeq uint64, rej
 func (s *Session) reachedLocked(m mark) bool {
 	return m.delta <= s.deltaAck && m.health <= s.healthAck && m.command <= s.commandAck
 }
+
+// SessionOf answers the session of this process of the node; nil: there is none.
+func (p *Pool) SessionOf(id NodeID, epoch uint64) *Session {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if n := p.nodes[id]; n != nil && n.session != nil && n.session.epoch == epoch {
+		return n.session
+	}
+	return nil
+}

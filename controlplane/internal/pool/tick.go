@@ -48,3 +48,19 @@ func (p *Pool) tickTimedLocked(now time.Time) {
 		}
 	}
 }
+
+// tickCapacityLocked lets time pass in the ledger.
+func (p *Pool) tickCapacityLocked(now time.Time) {
+	p.turnLocked(now)
+	p.learnLocked(now)
+	p.absentLocked(now)
+	for id := range p.ledger.resting {
+		l := p.ledger.limits[id]
+		if len(l.resting) == 0 {
+			delete(p.ledger.resting, id)
+		} else if !now.Before(l.resting[0].until) {
+			p.settleLocked(now, l)
+		}
+	}
+	p.followLocked(now)
+}

@@ -228,6 +228,26 @@ func TestWithoutALease(t *testing.T) {
 	}
 }
 
+// What has gone is forgotten when nothing of it is held any more, and not before: its permits rest on.
+func TestWhatHasGoneIsForgottenWhenItHasRested(t *testing.T) {
+	c := &clock{}
+	a := alone(c, Amounts{Requests: 2, Concurrency: 2})
+	in, _, _ := a.Admit(0)
+	gone := func(Name) bool { return false }
+	a.table.Apply(2, []Grant{{Name: a.name, Dimension: Requests}, {Name: a.name, Dimension: Concurrency}})
+	for _, step := range []struct {
+		at     float64
+		before func()
+		left   int
+	}{{1, func() {}, 1}, {30, func() { in.Settle(0) }, 1}, {70, func() {}, 0}} {
+		c.set(step.at)
+		step.before()
+		if a.table.Sweep(gone); len(a.table.all()) != step.left {
+			t.Errorf("after %v s %d accounts are left, want %d", step.at, len(a.table.all()), step.left)
+		}
+	}
+}
+
 func BenchmarkAdmit(b *testing.B) {
 	start := time.Now()
 	a := Alone(func() time.Duration { return time.Since(start) }, Limits{Most: Amounts{

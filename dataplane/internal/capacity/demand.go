@@ -94,6 +94,9 @@ func (a *Account) want(now time.Duration, since time.Duration) (Want, bool) {
 	}, true
 }
 
+// soonShort is how long a budget's share should last.
+const soonShort = 2 * time.Second
+
 // shortLocked answers the budgets of which less is left than the clients ask for in a moment.
 func (a *Account) shortLocked() []Dimension {
 	var short []Dimension

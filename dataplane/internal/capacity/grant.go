@@ -1,9 +1,6 @@
 package capacity
 
-import (
-	"context"
-	"time"
-)
+import "context"
 
 // Grant is this node's share of one limit, as the control plane gives it: all of it, not a difference.
 type Grant struct {
@@ -164,6 +161,3 @@ func (t *Table) list(wanted func(*part) bool, first func(*part)) []Holding {
 	}
 	return list
 }
-
-// soonShort is how much of demand a budget's share should last for.
-const soonShort = 2 * time.Second

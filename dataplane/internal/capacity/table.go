@@ -78,6 +78,31 @@ func (t *Table) Keep(keep func(Name) bool) {
 	}
 }
 
+// Sweep forgets the accounts that keep does not want and of which nothing is held any more.
+func (t *Table) Sweep(keep func(Name) bool) {
+	now := t.cfg.Now()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for n, a := range t.accounts {
+		if !keep(n) && a.idle(now) {
+			delete(t.accounts, n)
+			delete(t.giving, a)
+		}
+	}
+}
+
+func (a *Account) idle(now time.Duration) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.advanceLocked(now)
+	for d := Requests; d < dimensions; d++ {
+		if a.parts[d].holding() > 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // Refresh looks at all accounts again: the lease has ended or has come back.
 func (t *Table) Refresh() {
 	now, leased := t.moment()

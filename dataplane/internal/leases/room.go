@@ -77,14 +77,23 @@ func (b *Book) tokenAccount(t *leasev1.ClientToken) (*capacity.Account, capacity
 	return b.shares.Account(capacity.Name{Kind: capacity.Token, ID: t.GetId()}, l), l
 }
 
-// keepSharesLocked forgets the shares of what the node does not hold any more. Those of keys that are still to come stay: grants
-// overtake them, and there are no more of them than the control plane has keys.
-func (b *Book) keepSharesLocked() {
+// keepSharesLocked forgets the shares of what a full sync has not named.
+func (b *Book) keepSharesLocked() { b.shares.Keep(b.countedLocked()) }
+
+// sweepShares forgets the shares of keys and tokens that have gone, once they are given back.
+func (b *Book) sweepShares() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.shares.Sweep(b.countedLocked())
+}
+
+// countedLocked says of an account whether the node holds anything that it counts.
+func (b *Book) countedLocked() func(capacity.Name) bool {
 	groups := map[capacity.Name]struct{}{}
 	for a := range b.under {
 		groups[a.Name()] = struct{}{}
 	}
-	b.shares.Keep(func(n capacity.Name) bool {
+	return func(n capacity.Name) bool {
 		switch n.Kind {
 		case capacity.Token:
 			return b.tokens.Has(n.ID)
@@ -94,7 +103,7 @@ func (b *Book) keepSharesLocked() {
 			_, here := groups[n]
 			return here
 		}
-	})
+	}
 }
 
 // AskWait is the longest that a request waits for the control plane, and only when its node's share has no room for it.

@@ -86,6 +86,7 @@ func (s *session) ack() *leasev1.SessionRequest {
 
 func (s *session) heartbeat(every time.Duration) *leasev1.SessionRequest {
 	b := s.link.book
+	b.sweepShares()
 	s.beats.mu.Lock()
 	s.beats.seq++
 	seq := s.beats.seq
