@@ -28,18 +28,9 @@ func (s *Session) Acquire(ctx context.Context, now time.Time, a Ask) (grantSeq u
 		switch {
 		case s.grewSeq > before:
 			return s.grewSeq, 0
-		case s.node.session != s || !p.mayGrowLocked(s, limits):
+		case s.node.session != s, !p.mayGrowLocked(s, limits), !p.waitLocked(ctx):
 			return 0, p.retryLocked(limits)
 		}
-		progress := p.progress
-		p.mu.Unlock()
-		select {
-		case <-progress:
-		case <-ctx.Done():
-			p.mu.Lock()
-			return 0, p.retryLocked(limits)
-		}
-		p.mu.Lock()
 	}
 }
 

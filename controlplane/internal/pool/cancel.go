@@ -22,7 +22,7 @@ func (p *Pool) CancelInFlight(now time.Time, ids []KeyID) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, id := range ids {
-		if k := p.keys[id]; k != nil && !(p.cuts[id].armed && k.key.DisabledAt(now)) {
+		if k := p.keys[id]; k != nil && (!p.cuts[id].armed || !k.key.DisabledAt(now)) {
 			p.cuts[id] = cut{}
 		}
 	}

@@ -8,16 +8,7 @@ func (p *Pool) Given(ctx context.Context, id KeyID) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	in := map[*Session]uint64{} // the delta with which it was sent at the latest
-	for !p.givenLocked(id, in) {
-		progress := p.progress
-		p.mu.Unlock()
-		select {
-		case <-progress:
-		case <-ctx.Done():
-			p.mu.Lock()
-			return
-		}
-		p.mu.Lock()
+	for !p.givenLocked(id, in) && p.waitLocked(ctx) {
 	}
 }
 

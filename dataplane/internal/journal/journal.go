@@ -93,12 +93,12 @@ func (w *Writer) create(segment int) (*os.File, error) {
 	return os.OpenFile(filepath.Join(w.dir, name(w.process, segment)), os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o600)
 }
 
-// Append adds a record, and says in which file. The parts are its content, one after the other.
-func (w *Writer) Append(kind byte, parts ...[]byte) (segment int) {
+// Append adds a record. The parts are its content, one after the other.
+func (w *Writer) Append(kind byte, parts ...[]byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.file == nil {
-		return w.segment
+		return
 	}
 	b := append(w.buffer[:0], 0, 0, 0, 0, 0, 0, 0, 0, kind)
 	for _, p := range parts {
@@ -109,15 +109,14 @@ func (w *Writer) Append(kind byte, parts ...[]byte) (segment int) {
 	w.buffer = b
 	if len(b) > maxRecord || w.total+len(b) > maxSize {
 		w.stopLocked(errors.New("it has grown too large: the control plane has been away for too long"))
-		return w.segment
+		return
 	}
 	if _, err := w.file.Write(b); err != nil {
 		w.stopLocked(err)
-		return w.segment
+		return
 	}
 	w.size += len(b)
 	w.total += len(b)
-	return w.segment
 }
 
 // stopLocked removes what this process has written: without the rest of it, it would be taken for more than it is.

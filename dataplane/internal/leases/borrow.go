@@ -61,7 +61,8 @@ func (l Loan) end() {
 
 // Borrow picks a key of the provider that may serve the model and was not tried: by priority, then by affinity, then in weighted
 // rotation. It costs the same however many keys there are and whatever is held against them: it asks the views which keys are
-// free, and those about one each. It does not allocate when a key is found, and takes no lock that another request holds.
+// free, and those about one each. It does not allocate when a key is found, and takes no lock that another request holds, but for
+// the record that it makes in the journal, if there is one.
 func (b *Book) Borrow(w Want) (Loan, error) {
 	if len(w.Tried) == 0 {
 		b.shares.Ask(w.Provider)

@@ -13,10 +13,10 @@ import (
 	leasev1 "ollama-api-pool/gen/pool/lease/v1"
 )
 
-// replay answers the batches that former processes of the node have not got confirmed, the oldest first: those that were sealed, and
-// one more of each process, or as many as it takes, for what was counted and not sealed, and for what had begun and whose end nobody knows. The same
-// journal makes the same batches under the same names, so they may be sent again by any number of processes. The last epoch that
-// they had must not be this process's too: their batches would bear the same names as its own.
+// replay answers the batches that former processes of the node have not got confirmed, the oldest first: those that were sealed,
+// and one more of each process, or as many as it takes, for what was counted and not sealed, and for what had begun and whose end
+// nobody knows. The same journal makes the same batches under the same names, so they may be sent again by any number of
+// processes. The last epoch that they had must not be this process's too: their batches would bear the same names as its own.
 func replay(past []journal.Past) (unconfirmed []sealed, lastEpoch uint64) {
 	committed := map[uint64]uint64{}
 	replaced := map[[2]uint64]bool{}
