@@ -101,6 +101,12 @@ func (d *databases) everything() ([]pool.Change, error) {
 			}
 			all = append(all, pool.Change{Revision: k.Revision, Key: &k})
 		}
+		for removed, err := range tx.CutKeys() {
+			if err != nil {
+				return err
+			}
+			all = append(all, removed)
+		}
 		return nil
 	})
 	if err == nil && len(all) > 0 {

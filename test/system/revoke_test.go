@@ -87,12 +87,14 @@ func TestALeakedKeyIsCutOffEverywhere(t *testing.T) {
 	})
 }
 
-// A node that is away when a key leaks hears of it when it is back, also that what is under way is to end.
+// A node that is away when a key leaks hears of it when it is back, also that what is under way is to end, and also if the
+// control plane has been started anew meanwhile.
 func TestANodeThatWasAwayCutsOffWhenItIsBack(t *testing.T) {
 	bubble(t, []string{"eu-1@eu-west"}, func(c *cluster) {
 		c.ready("eu-1")
 		token := c.addToken("streams")
-		for round, path := range []string{"/admin/keys/disable", "/admin/api-keys"} {
+		disable, remove := "/admin/keys/disable", "/admin/api-keys"
+		for round, path := range []string{disable, remove, disable, remove} {
 			id := c.addKey(secret(round), long)
 			time.Sleep(time.Second)
 			name := fmt.Sprint("r", round)
@@ -101,7 +103,7 @@ func TestANodeThatWasAwayCutsOffWhenItIsBack(t *testing.T) {
 			c.net.sever("eu-1", "control")
 			time.Sleep(time.Second)
 			var r receipt
-			if round == 0 {
+			if path == disable {
 				c.admin("POST", path, fmt.Sprintf(`{"id":%q,"force":true,"cancelInFlight":true}`, id), &r)
 			} else {
 				c.admin("DELETE", path, fmt.Sprintf(`{"id":%q,"cancelInFlight":true}`, id), &r)
@@ -112,6 +114,10 @@ func TestANodeThatWasAwayCutsOffWhenItIsBack(t *testing.T) {
 			time.Sleep(5 * time.Second)
 			if e := c.entryOf(name); e.Outcome != "" {
 				t.Errorf("it ended although nobody could say so: %s", e.Outcome)
+			}
+			if round >= 2 {
+				c.stopControl()
+				c.startControl()
 			}
 			c.net.mend("eu-1", "control")
 			c.wantCutOff(name, <-got, time.Now().Add(15*time.Second))

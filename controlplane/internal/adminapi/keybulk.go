@@ -76,18 +76,17 @@ func (s keyService) DisableKeys(ctx context.Context, req *adminv1.DisableKeysReq
 	if r := checkText("note", req.GetNote(), maxNote); r != nil {
 		return nil, r
 	}
-	until := after(s.now(), req.GetDuration())
-	disable := func(k pool.Key) pool.Key { return k.Disable(until, req.GetNote()) }
-	first := func(keys []pool.Key) error {
-		if !req.GetForce() {
-			if err := s.leavesOne(keys); err != nil {
-				return err
-			}
+	now := s.now()
+	until := after(now, req.GetDuration())
+	disable := func(k pool.Key) pool.Key {
+		if req.GetCancelInFlight() || k.CutAt(now) { // what is in force stays
+			return k.DisableAndCut(until, req.GetNote())
 		}
-		if req.GetCancelInFlight() {
-			s.cancelInFlight(keys)
-		}
-		return nil
+		return k.Disable(until, req.GetNote())
+	}
+	first := s.leavesOne
+	if req.GetForce() {
+		first = always
 	}
 	keys, err := s.changeKeys(ctx, names(req.GetApiKey(), req.GetId(), req.GetIds(), nil), req.GetProvider(), disable, first)
 	if err != nil {
@@ -98,16 +97,6 @@ func (s keyService) DisableKeys(ctx context.Context, req *adminv1.DisableKeysReq
 }
 
 func always([]pool.Key) error { return nil }
-
-// cancelInFlight has requests that are under way with the keys end with the disable or the removal that is about to be
-// committed, so that one message tells both.
-func (a *API) cancelInFlight(keys []pool.Key) {
-	ids := make([]pool.KeyID, len(keys))
-	for i, k := range keys {
-		ids[i] = k.ID
-	}
-	a.pool.CancelInFlight(a.now(), ids)
-}
 
 // leavesOne refuses to take out the last usable key of a provider. Keys that could not serve anyway may always go.
 func (a *API) leavesOne(going []pool.Key) error {
@@ -195,11 +184,8 @@ func (a *API) deleteKeys(
 			return err
 		}
 		missing = len(absent)
-		if cancel {
-			a.cancelInFlight(keys)
-		}
 		for _, k := range keys {
-			if err := tx.DeleteKey(k.ID); err != nil {
+			if err := tx.DeleteKey(k.ID, cancel); err != nil {
 				return err
 			}
 		}

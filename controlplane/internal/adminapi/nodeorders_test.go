@@ -1,6 +1,7 @@
 package adminapi_test
 
 import (
+	"maps"
 	"testing"
 	"time"
 
@@ -136,6 +137,20 @@ func TestRequestsUnderWayAreCutWithTheKey(t *testing.T) {
 	f.must("POST", "/admin/keys/disable?wait=0", `{"id":"`+ids["off-cut"]+`","cancelInFlight":true}`)
 	f.must("DELETE", "/admin/api-keys?wait=0", `{"id":"`+ids["gone"]+`"}`)
 	f.must("DELETE", "/admin/api-keys?wait=0", `{"apiKey":"`+secretOf("gone-cut")+`","cancelInFlight":true}`)
+	f.wantCut(s, map[string]bool{last: false, ids["off"]: false, ids["off-cut"]: true, ids["gone"]: false, ids["gone-cut"]: true})
+
+	// A plain disable takes nothing back of one that is in force; after an enable it is plain.
+	f.must("POST", "/admin/keys/disable?wait=0", `{"id":"`+ids["off-cut"]+`","note":"who did that?"}`)
+	f.wantCut(s, map[string]bool{ids["off-cut"]: true})
+	f.must("POST", "/admin/keys/enable?wait=0", `{"id":"`+ids["off-cut"]+`"}`)
+	f.must("POST", "/admin/keys/disable?wait=0", `{"id":"`+ids["off-cut"]+`"}`)
+	f.wantCut(s, map[string]bool{ids["off-cut"]: false})
+	f.refuse("POST", "/admin/keys/disable", `{"id":"`+ids["off"]+`","cancelInFlight":"canary"}`, 400, "MALFORMED_BODY", "cancelInFlight")
+}
+
+// wantCut holds what a node is told of keys that go, and whether requests under way with them are to end.
+func (f *fixture) wantCut(s *pool.Session, want map[string]bool) {
+	f.t.Helper()
 	cut := map[string]bool{}
 	for o := s.Next(f.clock()); o != nil; o = s.Next(f.clock()) {
 		if o.Health != nil {
@@ -149,10 +164,7 @@ func TestRequestsUnderWayAreCutWithTheKey(t *testing.T) {
 			}
 		}
 	}
-	for id, want := range map[string]bool{last: false, ids["off"]: false, ids["off-cut"]: true, ids["gone"]: false, ids["gone-cut"]: true} {
-		if got, told := cut[id]; got != want || !told {
-			t.Errorf("%s: told %v, to cut %v, want %v", id, told, got, want)
-		}
+	if !maps.Equal(cut, want) {
+		f.t.Errorf("told to cut off %v, want %v", cut, want)
 	}
-	f.refuse("POST", "/admin/keys/disable", `{"id":"`+ids["off"]+`","cancelInFlight":"canary"}`, 400, "MALFORMED_BODY", "cancelInFlight")
 }

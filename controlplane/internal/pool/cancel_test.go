@@ -37,15 +37,19 @@ func (f *fleet) wantCut(why string, node pool.NodeID, want string) {
 	}
 }
 
+func (f *fleet) cutOff(id pool.KeyID, until time.Time) {
+	v, _ := f.pool.KeyView(id)
+	k := v.Key.DisableAndCut(until, "leaked")
+	f.apply(pool.Change{Key: &k})
+}
+
 func TestRequestsAreCutOffWithTheDisableThatWantsIt(t *testing.T) {
 	f := newFleet(t, 4, "a", "b")
 	f.nodes["b"].deaf = true
 	f.disable(1)
 	f.wantCut("a plain disable", "a", "[]")
-	f.pool.CancelInFlight(f.now, []pool.KeyID{2, 3})
-	f.wantCut("before the disable", "a", "[]")
-	f.disable(2)
-	f.apply(pool.Change{RemovedKey: 3})
+	f.cutOff(2, time.Time{})
+	f.apply(pool.Change{RemovedKey: 3, CutTime: f.now})
 	f.wantCut("the disable and the removal", "a", "[2 3]")
 	f.nodes["b"].deaf = false
 	f.deliver()
@@ -57,51 +61,40 @@ func TestRequestsAreCutOffWithTheDisableThatWantsIt(t *testing.T) {
 	f.wantCut("a plain disable after the end of the first", "b", "[]")
 	f.join("a", "eu")
 	f.wantCut("nor is the former wish told again", "a", "[3]")
-	f.pass(2 * time.Second)
 	f.now = f.now.Add(5 * time.Hour) // lease and grace of all nodes of then are over
 	f.pass(2 * time.Second)
 	f.join("a", "eu")
 	f.wantCut("nobody can have a request with the removed key any more", "a", "[]")
 }
 
-func TestAWishWhoseDisableNeverCameIsForgotten(t *testing.T) {
-	f := newFleet(t, 2, "a")
-	f.pool.CancelInFlight(f.now, []pool.KeyID{1, 99})
-	v, _ := f.pool.KeyView(1)
-	k := v.Key
-	k.Label = "another change comes in between"
-	f.apply(pool.Change{Key: &k})
-	f.pass(90 * time.Second)
-	f.disable(1)
-	f.wantCut("long after the wish", "a", "[]")
-
-	f.pool.CancelInFlight(f.now, []pool.KeyID{2})
-	f.apply(pool.Change{Key: &k})
-	f.disable(2)
-	f.wantCut("with another change in between", "a", "[2]")
-}
-
 func TestACutEndsWithADisableThatEnds(t *testing.T) {
 	f := newFleet(t, 1, "a")
-	f.pool.CancelInFlight(f.now, []pool.KeyID{1})
-	v, _ := f.pool.KeyView(1)
-	k := v.Key.Disable(f.now.Add(10*time.Second), "")
-	f.apply(pool.Change{Key: &k})
+	f.cutOff(1, f.now.Add(10*time.Second))
 	f.wantCut("disabled for a while", "a", "[1]")
 	f.now = f.now.Add(11 * time.Second)
-	f.disable(1)
-	f.wantCut("disabled again when that is over", "a", "[]")
+	f.join("a", "eu")
+	f.wantCut("when that is over", "a", "[]")
 }
 
-// Who asks again for what is in force takes nothing back, also if the change that goes with it cannot be saved.
-func TestAWishThatIsInForceStays(t *testing.T) {
-	f := newFleet(t, 1, "a", "b")
-	f.pool.Detach(f.now, f.nodes["b"].session, false, nil)
-	delete(f.nodes, "b")
-	f.pool.CancelInFlight(f.now, []pool.KeyID{1})
-	f.disable(1)
-	f.pool.CancelInFlight(f.now, []pool.KeyID{1}) // and nothing is committed
-	f.pass(90 * time.Second)
-	f.join("b", "eu")
-	f.wantCut("back again, the node hears of it", "b", "[1]")
+// A key that is restored begins anew: what is under way with it then is none of its removal's business.
+func TestACutEndsWithTheKeysReturn(t *testing.T) {
+	f := newFleet(t, 1, "a")
+	v, _ := f.pool.KeyView(1)
+	f.apply(pool.Change{RemovedKey: 1, CutTime: f.now})
+	f.wantCut("the removal", "a", "[1]")
+	k := v.Key
+	k.Generation++
+	f.apply(pool.Change{Key: &k})
+	f.join("a", "eu")
+	f.wantCut("back again", "a", "[]")
+}
+
+// A control plane that is started anew knows what its predecessor was asked.
+func TestCutsAreThereFromTheStart(t *testing.T) {
+	f := newFleet(t, 0)
+	k := pool.Key{ID: 1, Provider: "ollama", Revision: 1, Generation: 1}.DisableAndCut(time.Time{}, "leaked")
+	f.pool.Load(f.now, []pool.Change{{Key: &k}, {RemovedKey: 2, CutTime: f.now.Add(-time.Minute)}, {RemovedKey: 3, CutTime: f.now.Add(-24 * time.Hour)}}, nil)
+	f.pass(2 * time.Second)
+	f.join("a", "eu")
+	f.wantCut("the node is back", "a", "[1 2]")
 }

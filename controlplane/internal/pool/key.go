@@ -27,21 +27,29 @@ type Key struct {
 
 	Disabled      bool      // by an operator
 	DisabledUntil time.Time // zero: until enabled
+	Cut           bool      // requests that are under way end with the disable
 	Note          string
 
 	Revision   uint64 // of the last change
 	Generation uint64 // rises with a new secret and with an operator's enable; starts at 1
 }
 
-// Disable answers the key as an operator takes it out of use. A zero until means: until enabled.
+// Disable answers the key as an operator takes it out of use; what is under way with it finishes. A zero until means: until enabled.
 func (k Key) Disable(until time.Time, note string) Key {
-	k.Disabled, k.DisabledUntil, k.Note = true, until, note
+	k.Disabled, k.DisabledUntil, k.Note, k.Cut = true, until, note, false
+	return k
+}
+
+// DisableAndCut is Disable for a key that has leaked: what is under way with it ends too.
+func (k Key) DisableAndCut(until time.Time, note string) Key {
+	k = k.Disable(until, note)
+	k.Cut = true
 	return k
 }
 
 // Enable answers the key as an operator puts it back. The new generation voids everything held against the old one.
 func (k Key) Enable() Key {
-	k.Disabled, k.DisabledUntil = false, time.Time{}
+	k.Disabled, k.DisabledUntil, k.Cut = false, time.Time{}, false
 	k.Generation++
 	return k
 }
@@ -82,6 +90,7 @@ type Change struct {
 	Provider        *Provider
 	Node            *NodeRecord
 	RemovedKey      KeyID
+	CutTime         time.Time // of a removed key: when what is under way with it was to end; zero: it finishes
 	RemovedToken    TokenID
 	RemovedProvider ProviderID
 }

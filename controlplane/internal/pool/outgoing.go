@@ -117,7 +117,7 @@ func (s *Session) stateLocked(now time.Time, k *keyState) KeyState {
 	st := KeyState{Key: k.key.ID, Revision: k.key.Revision, Generation: k.key.Generation}
 	switch h := k.told; {
 	case k.key.DisabledAt(now):
-		st.Open, st.Reason, st.Cut = true, Admin, s.pool.cutLocked(k.key.ID)
+		st.Open, st.Reason, st.Cut = true, Admin, k.key.Cut
 	case h.Usable():
 		st.Watched, st.Reason = h.Phase == Watched, h.Reason
 	case h.Phase == Cooling:

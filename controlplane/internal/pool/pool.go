@@ -68,12 +68,12 @@ type Pool struct {
 	out       map[KeyID]*keyState // those whose phase is not Healthy: what Tick looks at
 	timed     map[KeyID]*keyState // those with an end of life or of an operator's disable
 	lastTimed time.Time
-	cuts      map[KeyID]cut      // whose requests under way are to end
-	unsaved   map[KeyID]struct{} // health that stats.db does not hold yet
-	history   history            // that stats.db does not hold yet
-	healthSeq uint64             // of the last health update told to any node; rises within the term
-	urgent    uint64             // counts changes that nodes must confirm; see Receipt
-	progress  chan struct{}      // closed and replaced whenever a node confirms, comes or goes
+	cut       map[KeyID]time.Time // removed keys whose requests under way are to end, and since when
+	unsaved   map[KeyID]struct{}  // health that stats.db does not hold yet
+	history   history             // that stats.db does not hold yet
+	healthSeq uint64              // of the last health update told to any node; rises within the term
+	urgent    uint64              // counts changes that nodes must confirm; see Receipt
+	progress  chan struct{}       // closed and replaced whenever a node confirms, comes or goes
 
 	ledger     ledger
 	sessionIDs []NodeID      // of the nodes with a session, ascending
@@ -112,7 +112,7 @@ func (p probe) runs(now time.Time) bool { return p.node != "" && now.Before(p.un
 func New(cfg Config) *Pool {
 	return &Pool{
 		cfg: cfg, keys: map[KeyID]*keyState{}, tokens: map[TokenID]Token{}, providers: map[ProviderID]*providerState{},
-		nodes: map[NodeID]*node{}, out: map[KeyID]*keyState{}, timed: map[KeyID]*keyState{}, cuts: map[KeyID]cut{},
+		nodes: map[NodeID]*node{}, out: map[KeyID]*keyState{}, timed: map[KeyID]*keyState{}, cut: map[KeyID]time.Time{},
 		unsaved: map[KeyID]struct{}{}, progress: make(chan struct{}),
 		ledger: newLedger(), budgetsDue: make(chan struct{}, 1),
 	}
@@ -154,7 +154,7 @@ func (p *Pool) Apply(now time.Time, changes []Change) {
 		case c.Node != nil:
 			p.putNodeLocked(*c.Node)
 		case c.RemovedKey != 0:
-			p.removeKeyLocked(now, c.RemovedKey)
+			p.removeKeyLocked(now, c.RemovedKey, c.CutTime)
 		case c.RemovedToken != 0:
 			delete(p.tokens, c.RemovedToken)
 			p.boundLocked(now, account{LimitOfToken, uint64(c.RemovedToken)}, demandID{token: c.RemovedToken}, Limits{})
@@ -180,6 +180,7 @@ func (p *Pool) putKeyLocked(now time.Time, key Key) {
 	}
 	before := k.key
 	k.key, k.ended = key, false
+	delete(p.cut, key.ID)
 	if before.ID == 0 {
 		p.boundKeyLocked(now, nil, &key)
 	} else {
@@ -197,7 +198,6 @@ func (p *Pool) putKeyLocked(now time.Time, key Key) {
 		p.coolWithLocked(now, k, p.accountsPauseLocked(now, key), 0)
 	}
 	k.noteStaleLocked(before)
-	p.armCutLocked(now, before, key)
 	p.indexLocked(k)
 	if before.ID != 0 && (before.Disabled != key.Disabled || before.Generation != key.Generation) {
 		p.changedLocked(now, k)
@@ -225,7 +225,10 @@ func (p *Pool) putKeyLocked(now time.Time, key Key) {
 	p.wakeLocked()
 }
 
-func (p *Pool) removeKeyLocked(now time.Time, id KeyID) {
+func (p *Pool) removeKeyLocked(now time.Time, id KeyID, cut time.Time) {
+	if !cut.IsZero() {
+		p.cut[id] = cut
+	}
 	k := p.keys[id]
 	if k == nil {
 		return
@@ -235,7 +238,6 @@ func (p *Pool) removeKeyLocked(now time.Time, id KeyID) {
 	if pr := p.providers[k.key.Provider]; pr != nil {
 		pr.keys--
 	}
-	p.removeCutLocked(now, id)
 	delete(p.keys, id)
 	p.boundKeyLocked(now, &k.key, nil)
 	delete(p.out, id)

@@ -155,8 +155,12 @@ func (p *Pool) Attach(now time.Time, h Hello) *Session {
 		providers: map[ProviderID]struct{}{}, keys: map[KeyID]struct{}{}, grants: map[LimitID]struct{}{},
 	}
 	for id, k := range p.keys {
-		if s.mayHold(k.key, now) {
-			s.keys[id] = struct{}{}
+		if !s.mayHold(k.key, now) {
+			continue
+		}
+		s.keys[id] = struct{}{}
+		if k.key.CutAt(now) { // the node may have been away
+			s.health[id] = struct{}{}
 		}
 	}
 	for id := range p.tokens {
@@ -177,7 +181,9 @@ func (p *Pool) Attach(now time.Time, h Hello) *Session {
 	p.arriveLocked(now, n, h.Epoch, h.Holds)
 	n.repeatClearsLocked()
 	s.orderLocked(NodeRecord{})
-	s.oweCutsLocked(now)
+	for id := range p.cut {
+		s.removed[id] = struct{}{}
+	}
 	p.urgent++
 	s.wake()
 	p.progressLocked()

@@ -23,7 +23,7 @@ func (p *Pool) Tick(now time.Time) {
 	if now.Sub(p.lastTimed) >= timedEvery {
 		p.lastTimed = now
 		p.tickTimedLocked(now)
-		p.tickCutsLocked(now)
+		p.tickCutLocked(now)
 	}
 }
 

@@ -265,7 +265,7 @@ func TestRules(t *testing.T) {
 		{"a provider without name", func(tx *Tx) error { _, err := tx.PutProvider(pool.Provider{}); return err }, errNoName},
 		{"a node without name", func(tx *Tx) error { return tx.PutNode(pool.NodeRecord{}) }, errNoName},
 		{"no such key", func(tx *Tx) error { _, err := tx.Key(1); return err }, ErrNotFound},
-		{"no such key to delete", func(tx *Tx) error { return tx.DeleteKey(1) }, ErrNotFound},
+		{"no such key to delete", func(tx *Tx) error { return tx.DeleteKey(1, false) }, ErrNotFound},
 		{"no such token", func(tx *Tx) error { _, err := tx.Token(1); return err }, ErrNotFound},
 		{"no such token to delete", func(tx *Tx) error { return tx.DeleteToken(1) }, ErrNotFound},
 		{"no such provider", func(tx *Tx) error { _, err := tx.Provider("p"); return err }, ErrNotFound},
@@ -313,7 +313,7 @@ func TestOneFunctionSeesItsOwnWrites(t *testing.T) {
 				t.Errorf("own key: %v, %v", got, err)
 			}
 		}
-		if err := tx.DeleteKey(ids[2]); err != nil {
+		if err := tx.DeleteKey(ids[2], false); err != nil {
 			return err
 		}
 		if _, err := tx.Key(ids[2]); !errors.Is(err, ErrNotFound) {
@@ -329,7 +329,7 @@ func TestOneFunctionSeesItsOwnWrites(t *testing.T) {
 				return err
 			}
 			seen++
-			if err := tx.DeleteKey(k.ID); err != nil { // while ranging
+			if err := tx.DeleteKey(k.ID, false); err != nil { // while ranging
 				return err
 			}
 		}
@@ -359,7 +359,7 @@ func TestChangesArePutDownInOrderAndTrimmed(t *testing.T) {
 				return err
 			}
 			if n%2 == 0 {
-				return tx.DeleteKey(k.ID)
+				return tx.DeleteKey(k.ID, false)
 			}
 			return tx.PutAdmin(Admin{Name: "root"}) // takes no revision
 		})
@@ -396,7 +396,7 @@ func TestChangeTellsWhatChanged(t *testing.T) {
 			return err
 		}
 		token, err = tx.PutToken(aToken(1))
-		return errors.Join(err, tx.PutNode(pool.NodeRecord{ID: "n"}), tx.DeleteKey(key.ID), tx.DeleteToken(token.ID), tx.DeleteProvider("ollama"))
+		return errors.Join(err, tx.PutNode(pool.NodeRecord{ID: "n"}), tx.DeleteKey(key.ID, false), tx.DeleteToken(token.ID), tx.DeleteProvider("ollama"))
 	})
 	if len(got) != 6 {
 		t.Fatalf("%d changes, want 6", len(got))

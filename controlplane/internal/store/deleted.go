@@ -29,6 +29,7 @@ func (tx *Tx) RestoreKey(id pool.KeyID) (pool.Key, error) {
 		return pool.Key{}, err
 	}
 	k.Generation++
+	k.Cut = k.Cut && k.Disabled
 	k, err = tx.PutKey(k)
 	if err == nil {
 		tx.stage(bucketDeletedKeys, string(number(uint64(id))), nil)
@@ -55,18 +56,32 @@ func (tx *Tx) ForgetDeleted() (int, error) {
 }
 
 // stageDeleted keeps a key's record, with its secret as it was sealed.
-func (tx *Tx) stageDeleted(id pool.KeyID) error {
+func (tx *Tx) stageDeleted(id pool.KeyID, cut bool) error {
 	r, err := tx.keyRecord(id)
 	if err != nil {
 		return err
 	}
-	r.DeleteTime = stamp(tx.store.now())
+	r.DeleteTime, r.Cut = stamp(tx.store.now()), cut
 	b, err := encode(r)
 	if err != nil {
 		return err
 	}
 	tx.stage(bucketDeletedKeys, string(number(uint64(id))), b)
 	return nil
+}
+
+// CutKeys ranges over the deleted keys that requests under way were to end with, as the changes that removed them.
+func (tx *Tx) CutKeys() iter.Seq2[pool.Change, error] {
+	return func(yield func(pool.Change, error) bool) {
+		for r, err := range tx.deletedKeys() {
+			if err == nil && !r.GetCut() {
+				continue
+			}
+			if !yield(pool.Change{RemovedKey: pool.KeyID(r.GetId()), CutTime: unstamp(r.GetDeleteTime())}, err) {
+				return
+			}
+		}
+	}
 }
 
 func (tx *Tx) deletedRecord(id pool.KeyID) (*storev1.KeyRecord, error) {

@@ -22,7 +22,7 @@ func TestADeletedKeyCanBeRestoredForADay(t *testing.T) {
 	update(t, s, func(tx *Tx) (err error) {
 		key, err = tx.PutKey(key)
 		id = key.ID
-		return errors.Join(err, tx.DeleteKey(id))
+		return errors.Join(err, tx.DeleteKey(id, false))
 	})
 	s = reopen(t, o, s)
 	now = now.Add(KeepDeleted - time.Second)
@@ -50,6 +50,66 @@ func TestADeletedKeyCanBeRestoredForADay(t *testing.T) {
 	}
 }
 
+// What is under way with a deleted key ends if the deletion says so, or the disable that was in force; a later start knows which.
+func TestADeletionRemembersWhatItCutsOff(t *testing.T) {
+	t.Parallel()
+	o := initConfig(t)
+	now := time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC)
+	o.Now = func() time.Time { return now }
+	s := openConfig(t, o)
+	told := map[pool.KeyID]time.Time{}
+	s.OnCommit(func(changes []pool.Change) {
+		for _, c := range changes {
+			if c.RemovedKey != 0 {
+				told[c.RemovedKey] = c.CutTime
+			}
+		}
+	})
+	keys := []pool.Key{ // the ids are given below
+		aKey(1).Disable(time.Time{}, ""),
+		aKey(2).DisableAndCut(time.Time{}, ""),
+		aKey(3).DisableAndCut(now, "over already"),
+		aKey(4),
+		aKey(5),
+	}
+	update(t, s, func(tx *Tx) (err error) {
+		for n := range keys {
+			if keys[n], err = tx.PutKey(keys[n]); err != nil {
+				return err
+			}
+			if err = tx.DeleteKey(keys[n].ID, n >= 3); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	want := map[pool.KeyID]time.Time{keys[0].ID: {}, keys[1].ID: now, keys[2].ID: {}, keys[3].ID: now, keys[4].ID: now}
+	same(t, "told", told, want)
+
+	s = reopen(t, o, s)
+	update(t, s, func(tx *Tx) error {
+		back, err := tx.RestoreKey(keys[4].ID)
+		same(t, "restored in use", back.Cut, false)
+		return err
+	})
+	update(t, s, func(tx *Tx) error {
+		back, err := tx.RestoreKey(keys[1].ID)
+		same(t, "restored as disabled", back.CutAt(now), true)
+		return err
+	})
+	cut := map[pool.KeyID]time.Time{}
+	update(t, s, func(tx *Tx) error {
+		for c, err := range tx.CutKeys() {
+			if err != nil {
+				return err
+			}
+			cut[c.RemovedKey] = c.CutTime
+		}
+		return nil
+	})
+	same(t, "known after a restart", cut, map[pool.KeyID]time.Time{keys[3].ID: now})
+}
+
 func TestADeletedKeyIsForgottenAfterADay(t *testing.T) {
 	t.Parallel()
 	o := initConfig(t)
@@ -61,14 +121,14 @@ func TestADeletedKeyIsForgottenAfterADay(t *testing.T) {
 		if old, err = tx.PutKey(aKey(1)); err != nil {
 			return err
 		}
-		return tx.DeleteKey(old.ID)
+		return tx.DeleteKey(old.ID, false)
 	})
 	now = now.Add(time.Hour)
 	update(t, s, func(tx *Tx) (err error) {
 		if young, err = tx.PutKey(aKey(2)); err != nil {
 			return err
 		}
-		if err = tx.DeleteKey(young.ID); err != nil {
+		if err = tx.DeleteKey(young.ID, false); err != nil {
 			return err
 		}
 		again, err = tx.PutKey(aKey(2)) // the same key, added again under another id
@@ -113,7 +173,7 @@ func TestAFileWithoutDeletedKeysIsBroughtUpToDate(t *testing.T) {
 			if k, err = tx.PutKey(aKey(9077)); err != nil {
 				return err
 			}
-			return tx.DeleteKey(k.ID)
+			return tx.DeleteKey(k.ID, false)
 		})
 		s = reopen(t, o, s)
 		update(t, s, func(tx *Tx) error {

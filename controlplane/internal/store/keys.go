@@ -90,8 +90,9 @@ func (tx *Tx) PutKey(k pool.Key) (pool.Key, error) {
 	return stored, nil
 }
 
-// DeleteKey removes a key, or answers ErrNotFound. For KeepDeleted its record is kept apart: see RestoreKey.
-func (tx *Tx) DeleteKey(id pool.KeyID) error {
+// DeleteKey removes a key, or answers ErrNotFound. With cut, or if its disable says so, requests that are under way with it end.
+// For KeepDeleted its record is kept apart: see RestoreKey.
+func (tx *Tx) DeleteKey(id pool.KeyID, cut bool) error {
 	if err := tx.writable(); err != nil {
 		return err
 	}
@@ -99,13 +100,17 @@ func (tx *Tx) DeleteKey(id pool.KeyID) error {
 	if err != nil {
 		return err
 	}
-	if err := tx.stageDeleted(id); err != nil {
+	c := pool.Change{Revision: tx.next(), RemovedKey: id}
+	if now := tx.store.now(); cut || old.CutAt(now) {
+		c.CutTime = now
+	}
+	if err := tx.stageDeleted(id, !c.CutTime.IsZero()); err != nil {
 		return err
 	}
 	tx.countKey(old.Provider, -1)
 	tx.stageFingerprint(old.Secret, nil)
 	tx.stage(bucketKeys, string(number(uint64(id))), nil)
-	tx.log(pool.Change{Revision: tx.next(), RemovedKey: id}, kindKey, opDelete, string(number(uint64(id))))
+	tx.log(c, kindKey, opDelete, string(number(uint64(id))))
 	return nil
 }
 
@@ -179,7 +184,7 @@ func keyRecord(k pool.Key, sealed []byte) *storev1.KeyRecord {
 		Provider: string(k.Provider), SealedSecret: sealed, Display: k.Display, Label: k.Label,
 		Models: k.Models, Weight: small(k.Weight), Priority: small(k.Priority), Regions: k.Regions,
 		CreateTime: stamp(k.CreateTime), ExpireTime: stamp(k.ExpireTime),
-		Disabled: k.Disabled, DisabledUntil: stamp(k.DisabledUntil), Note: k.Note, Category: k.Category,
+		Disabled: k.Disabled, DisabledUntil: stamp(k.DisabledUntil), Cut: k.Cut, Note: k.Note, Category: k.Category,
 		Group: k.Group, Limits: limitsRecord(k.Limits), MaxStaleMs: uint64(k.MaxStale.Milliseconds()),
 	}
 }
@@ -191,7 +196,8 @@ func keyOf(r *storev1.KeyRecord, secret pool.Secret) pool.Key {
 		Models: slices.Clone(r.GetModels()), Weight: int(r.GetWeight()), Priority: int(r.GetPriority()),
 		Regions:    slices.Clone(r.GetRegions()),
 		CreateTime: unstamp(r.GetCreateTime()), ExpireTime: unstamp(r.GetExpireTime()),
-		Disabled: r.GetDisabled(), DisabledUntil: unstamp(r.GetDisabledUntil()), Note: r.GetNote(), Category: r.GetCategory(),
+		Disabled: r.GetDisabled(), DisabledUntil: unstamp(r.GetDisabledUntil()), Cut: r.GetCut(),
+		Note: r.GetNote(), Category: r.GetCategory(),
 		Group: r.GetGroup(), Limits: limitsOf(r.GetLimits()), MaxStale: time.Duration(r.GetMaxStaleMs()) * time.Millisecond,
 	}
 }

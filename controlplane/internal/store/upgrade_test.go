@@ -204,7 +204,7 @@ func doesWhatANewOneDoes(t *testing.T, o Options) {
 		if _, err := tx.PutKey(k); err != nil {
 			return err
 		}
-		return tx.DeleteKey(id)
+		return tx.DeleteKey(id, false)
 	})
 	s = reopen(t, o, s)
 	update(t, s, func(tx *Tx) error {

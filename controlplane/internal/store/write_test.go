@@ -377,7 +377,7 @@ func randomStep(random *rand.Rand, tx *Tx, model map[pool.KeyID]plain, tokens ma
 			return nil
 		}
 		delete(model, old)
-		return tx.DeleteKey(old)
+		return tx.DeleteKey(old, false)
 	case 4:
 		t, err := tx.PutToken(token)
 		if errors.Is(err, ErrExists) {

@@ -69,7 +69,9 @@ type KeyRecord struct {
 	// What its holders may use together; absent: there is no bound.
 	Limits *LimitsRecord `protobuf:"bytes,20,opt,name=limits,proto3" json:"limits,omitempty"`
 	// How long it may be used without a word from the control plane, in milliseconds; 0: as long as the lease and its grace.
-	MaxStaleMs    uint64 `protobuf:"varint,21,opt,name=max_stale_ms,json=maxStaleMs,proto3" json:"max_stale_ms,omitempty"`
+	MaxStaleMs uint64 `protobuf:"varint,21,opt,name=max_stale_ms,json=maxStaleMs,proto3" json:"max_stale_ms,omitempty"`
+	// Whether requests under way with it end with its disable, or with its removal.
+	Cut           bool `protobuf:"varint,22,opt,name=cut,proto3" json:"cut,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -249,6 +251,13 @@ func (x *KeyRecord) GetMaxStaleMs() uint64 {
 		return x.MaxStaleMs
 	}
 	return 0
+}
+
+func (x *KeyRecord) GetCut() bool {
+	if x != nil {
+		return x.Cut
+	}
+	return false
 }
 
 // LimitsRecord bounds what may be used; 0: no bound.
@@ -1622,7 +1631,7 @@ var File_pool_store_v1_store_proto protoreflect.FileDescriptor
 
 const file_pool_store_v1_store_proto_rawDesc = "" +
 	"\n" +
-	"\x19pool/store/v1/store.proto\x12\rpool.store.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe1\x05\n" +
+	"\x19pool/store/v1/store.proto\x12\rpool.store.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf3\x05\n" +
 	"\tKeyRecord\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x06R\x02id\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x1e\n" +
@@ -1651,7 +1660,8 @@ const file_pool_store_v1_store_proto_rawDesc = "" +
 	"\x05group\x18\x13 \x01(\tR\x05group\x123\n" +
 	"\x06limits\x18\x14 \x01(\v2\x1b.pool.store.v1.LimitsRecordR\x06limits\x12 \n" +
 	"\fmax_stale_ms\x18\x15 \x01(\x04R\n" +
-	"maxStaleMs\"\xcd\x02\n" +
+	"maxStaleMs\x12\x10\n" +
+	"\x03cut\x18\x16 \x01(\bR\x03cut\"\xcd\x02\n" +
 	"\fLimitsRecord\x12.\n" +
 	"\x13requests_per_minute\x18\x01 \x01(\x04R\x11requestsPerMinute\x12*\n" +
 	"\x11tokens_per_minute\x18\x02 \x01(\x04R\x0ftokensPerMinute\x12%\n" +
