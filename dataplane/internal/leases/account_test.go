@@ -95,7 +95,7 @@ func TestARejectionThatNobodyElseBelievesEndsByItself(t *testing.T) {
 	if got := d.refusal(t, "m"); got.Cause != CauseOut {
 		t.Errorf("refused as %+v", got)
 	}
-	d.clock += localAuthWait - time.Second
+	d.clock += doubtedRejectWait - time.Second
 	if d.borrow(t) != 0 {
 		t.Error("the key is used right after its rejection")
 	}

@@ -67,13 +67,13 @@ func (h *health) speaksOf(of *leased) bool {
 	return of.generation <= h.generation
 }
 
-// What this node does by itself until the control plane has spoken; for limits see rateWait.
+// What this node does by itself until the control plane has spoken; for limits see rateWait. If the control plane is there and says
+// nothing, it does not believe this node, whose way to the upstream may be broken (pool/trust.go, pool/spent.go). Then keys are tried
+// again soon, or the node would be of no use when its way is mended. With no control plane there rejected keys stay out.
 const (
-	localQuotaWait = time.Hour
-	// localAuthWait is how long a key stays out of use here that this node alone has met rejected, while the control plane is there
-	// and says nothing: it does not believe this node, whose way to the upstream may be broken (pool/trust.go). Then the key is
-	// tried again, or the node would be of no use when its way is mended. With no control plane there the key stays out.
-	localAuthWait = 30 * time.Second
+	localQuotaWait    = time.Hour
+	doubtedQuotaWait  = 6 * time.Minute // a little more than the control plane may take to believe it
+	doubtedRejectWait = 30 * time.Second
 )
 
 // judge takes what an attempt showed about the key: acts on it here at once, and signals it.
@@ -106,7 +106,7 @@ func (b *Book) reject(l Loan) {
 	b.change(l, func(h health) (health, bool) {
 		next := health{open: true, reason: authRejected, local: true}
 		if b.signals.connected() {
-			if next.until = b.now() + localAuthWait; h.open { // a limit that is met already may last longer
+			if next.until = b.now() + doubtedRejectWait; h.open { // a limit that is met already may last longer
 				next.until = max(next.until, h.until)
 			}
 		}
@@ -131,6 +131,8 @@ func (b *Book) cool(l Loan, why reason, wait time.Duration) {
 	b.change(l, func(h health) (health, bool) {
 		switch {
 		case wait > 0:
+		case why == quotaExhausted && b.signals.connected():
+			wait = doubtedQuotaWait
 		case why == quotaExhausted:
 			wait = localQuotaWait
 		case h.open && (h.until == 0 || now < h.until):
