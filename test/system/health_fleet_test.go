@@ -227,18 +227,7 @@ func TestABrokenEgressIsNotBelieved(t *testing.T) {
 	names, places := nodeNames(3)
 	bubble(t, nil, func(c *cluster) {
 		wall := fakellm.New(fakellm.Config{Dialect: fakellm.Ollama}) // knows no key
-		l := c.net.listen("wall")
-		web := &http.Server{Handler: wall}
-		c.also = append(c.also, web)
-		c.wg.Go(func() { _ = web.Serve(l) })
-		var mended atomic.Bool
-		c.changeDP = func(cfg *dataplane.Config) {
-			if cfg.NodeID == "n0" {
-				cfg.DialUpstream = func(ctx context.Context, _, _ string) (net.Conn, error) {
-					return c.net.dialer("n0")(ctx, map[bool]string{true: "upstream", false: "wall"}[mended.Load()])
-				}
-			}
-		}
+		mend := c.wall("n0", wall)
 		for i, n := range names {
 			c.startNode(places[i])
 			c.ready(n)
@@ -273,8 +262,7 @@ func TestABrokenEgressIsNotBelieved(t *testing.T) {
 		if !c.distrusts("n0") || c.distrusts("n1") || strings.Count(c.logs.String(), "node is not believed") != 1 {
 			t.Error("nobody can see that the node is not believed, or it is said more than once")
 		}
-		mended.Store(true)
-		_ = web.Close() // and with it the connections that are open
+		mend()
 		time.Sleep(35 * time.Second)
 		served := 0
 		for n := range 50 {
@@ -286,6 +274,26 @@ func TestABrokenEgressIsNotBelieved(t *testing.T) {
 			t.Errorf("its way is mended: %d of 50 requests served", served)
 		}
 	})
+}
+
+// wall has the node's way to the upstream end at a server of its own, until it is mended. The node is started after it.
+func (c *cluster) wall(node string, answers http.Handler) (mend func()) {
+	l := c.net.listen("wall")
+	web := &http.Server{Handler: answers}
+	c.also = append(c.also, web)
+	c.wg.Go(func() { _ = web.Serve(l) })
+	var mended atomic.Bool
+	c.changeDP = func(cfg *dataplane.Config) {
+		if cfg.NodeID == node {
+			cfg.DialUpstream = func(ctx context.Context, _, _ string) (net.Conn, error) {
+				return c.net.dialer(node)(ctx, map[bool]string{true: "upstream", false: "wall"}[mended.Load()])
+			}
+		}
+	}
+	return func() {
+		mended.Store(true)
+		_ = web.Close() // and with it the connections that are open
+	}
 }
 
 // countActive counts the keys that are in use, as operators see it.

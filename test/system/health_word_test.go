@@ -1,15 +1,11 @@
 package system
 
 import (
-	"context"
 	"fmt"
-	"net"
 	"net/http"
-	"sync/atomic"
 	"testing"
 	"time"
 
-	dataplane "ollama-api-pool/dataplane/server"
 	"ollama-api-pool/test/fakellm"
 )
 
@@ -22,22 +18,11 @@ func TestFewKeysAreOutOnOneNodesWord(t *testing.T) {
 		for _, nodes := range []int{3, 1} {
 			names, places := nodeNames(nodes)
 			bubble(t, nil, func(c *cluster) {
-				l := c.net.listen("wall")
-				web := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				mend := c.wall("n0", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 					w.Header().Set("Content-Type", "application/json")
 					w.WriteHeader(status)
 					_, _ = w.Write([]byte(`{"error":"no"}`))
-				})}
-				c.also = append(c.also, web)
-				c.wg.Go(func() { _ = web.Serve(l) })
-				var mended atomic.Bool
-				c.changeDP = func(cfg *dataplane.Config) {
-					if cfg.NodeID == "n0" {
-						cfg.DialUpstream = func(ctx context.Context, _, _ string) (net.Conn, error) {
-							return c.net.dialer("n0")(ctx, map[bool]string{true: "upstream", false: "wall"}[mended.Load()])
-						}
-					}
-				}
+				}))
 				for i, n := range names {
 					c.startNode(places[i])
 					c.ready(n)
@@ -77,8 +62,7 @@ func TestFewKeysAreOutOnOneNodesWord(t *testing.T) {
 				if out := keys - c.countActive(); out != 0 {
 					t.Errorf("%d: %d keys are still out on its word", status, out)
 				}
-				mended.Store(true)
-				_ = web.Close() // and with it the connections that are open
+				mend()
 				time.Sleep(map[int]time.Duration{http.StatusUnauthorized: 35 * time.Second, http.StatusPaymentRequired: 6 * time.Minute}[status])
 				for n := range 20 {
 					if got := c.chat("n0", token, fmt.Sprint("mended", n), false); !got.ok() {

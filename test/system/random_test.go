@@ -305,7 +305,7 @@ func (s *story) end() {
 }
 
 // wantAgreement holds what each node does against what REST says of the keys: they use what is in use and nothing else, unless
-// nothing is; then a key may serve that failed softly.
+// nothing is; then those serve that failed softly.
 func (s *story) wantAgreement() {
 	s.t.Helper()
 	before := s.statuses()
@@ -337,6 +337,24 @@ func (s *story) wantAgreement() {
 			}
 		}
 	}
+	for _, id := range s.all {
+		if last := leastBad(before, after); len(last) > 0 && !slices.ContainsFunc(last, func(k *storyKey) bool { return used[k.secret][id] }) {
+			s.t.Errorf("nothing is left but keys that failed softly, and %s uses none of them", id)
+		}
+	}
+}
+
+// leastBad answers the keys that failed softly, if there are no others that are in use or will be soon.
+func leastBad(before, after map[*storyKey]standing) (list []*storyKey) {
+	for k, is := range after {
+		switch {
+		case before[k] != is, is.active(), is.status == "cooling", is.status == "suspect":
+			return nil
+		case is.softlyOut():
+			list = append(list, k)
+		}
+	}
+	return list
 }
 
 func (s *story) statuses() map[*storyKey]standing {

@@ -9,12 +9,6 @@ import "time"
 // CutAt says whether requests that are under way with the key are to end.
 func (k Key) CutAt(now time.Time) bool { return k.Cut && k.DisabledAt(now) }
 
-// cutLocked says whether the removal of the key ends what is under way with it.
-func (p *Pool) cutLocked(id KeyID) bool {
-	_, is := p.cut[id]
-	return is
-}
-
 // tickCutLocked forgets the removals that nobody is to hear of any more: nodes that were away have stopped.
 func (p *Pool) tickCutLocked(now time.Time) {
 	for id, at := range p.cut {

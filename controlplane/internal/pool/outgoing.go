@@ -140,7 +140,8 @@ func (s *Session) smallLocked() *Delta {
 	d := &Delta{Seq: s.deltaSeq}
 	for id := range s.removed {
 		d.RemovedKeys = append(d.RemovedKeys, id)
-		d.RemovedKeysCut = append(d.RemovedKeysCut, p.cutLocked(id))
+		_, cut := p.cut[id]
+		d.RemovedKeysCut = append(d.RemovedKeysCut, cut)
 	}
 	for id := range s.tokens {
 		if len(d.Tokens)+len(d.RemovedTokens) == tokensPerDelta {

@@ -10,12 +10,17 @@ import (
 	"ollama-api-pool/controlplane/internal/pool"
 )
 
+// openAt answers a new store for whom it is now.
+func openAt(t *testing.T, now *time.Time) (Options, *Store) {
+	o := initConfig(t)
+	o.Now = func() time.Time { return *now }
+	return o, openConfig(t, o)
+}
+
 func TestADeletedKeyCanBeRestoredForADay(t *testing.T) {
 	t.Parallel()
-	o := initConfig(t)
 	now := time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC)
-	o.Now = func() time.Time { return now }
-	s := openConfig(t, o)
+	o, s := openAt(t, &now)
 	key := aKey(1)
 	key.Category, key.Note = "qwen", "of the day"
 	var id pool.KeyID
@@ -53,10 +58,8 @@ func TestADeletedKeyCanBeRestoredForADay(t *testing.T) {
 // What is under way with a deleted key ends if the deletion says so, or the disable that was in force; a later start knows which.
 func TestADeletionRemembersWhatItCutsOff(t *testing.T) {
 	t.Parallel()
-	o := initConfig(t)
 	now := time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC)
-	o.Now = func() time.Time { return now }
-	s := openConfig(t, o)
+	o, s := openAt(t, &now)
 	told := map[pool.KeyID]time.Time{}
 	s.OnCommit(func(changes []pool.Change) {
 		for _, c := range changes {
@@ -112,10 +115,8 @@ func TestADeletionRemembersWhatItCutsOff(t *testing.T) {
 
 func TestADeletedKeyIsForgottenAfterADay(t *testing.T) {
 	t.Parallel()
-	o := initConfig(t)
 	now := time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC)
-	o.Now = func() time.Time { return now }
-	s := openConfig(t, o)
+	o, s := openAt(t, &now)
 	var old, young, again pool.Key
 	update(t, s, func(tx *Tx) (err error) {
 		if old, err = tx.PutKey(aKey(1)); err != nil {
